@@ -1,0 +1,59 @@
+"""What can be had without learning to see: logistic regression on pixel statistics, and on a thumbnail.
+
+Fitted on the subtask's `train` and `tune` items and scored on the same items as the model. A model that does not beat them has
+learned less than a histogram knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+F = npt.NDArray[np.float64]
+_PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+def features(image: Tensor) -> dict[str, F]:
+    """Both feature vectors of a (C, H, W) uint8 image: 20 pixel statistics, and 64 values of an 8 x 8 thumbnail."""
+    grey = image.float().mean(dim=0)
+    return {"pixel_statistics": _statistics(grey.numpy().astype(np.float64) / 255),
+            "thumbnail": tv.resize(grey[None], [8, 8], antialias=True).numpy().astype(np.float64).ravel() / 255}
+
+
+def _statistics(x: F) -> F:
+    share = np.histogram(x, bins=64, range=(0, 1))[0] / x.size
+    gradient = np.hypot(ndimage.sobel(x, 0), ndimage.sobel(x, 1))
+    spread = x.std()
+    return np.array([
+        x.mean(), spread, *np.percentile(x, _PERCENTILES), stats.entropy(share), float((x < 0.02).mean()), float((x > 0.98).mean()),
+        stats.skew(x, axis=None) if spread else 0.0, stats.kurtosis(x, axis=None) if spread else 0.0,
+        gradient.mean(), gradient.std(), x.shape[0] / x.shape[1], float(np.log(x.size)),
+    ])
+
+
+def predict(fit: pd.DataFrame, score: pd.DataFrame, vectors: Mapping[tuple[str, int], dict[str, F]], classes: int) -> dict[str, F]:
+    """By floor, (n, K) probabilities of the scored items; a floor is absent where a class has no item to fit on.
+
+    Args:
+        fit, score: frames with `source`, `row` and, for `fit`, `truth`.
+        vectors: `features` of each (source, row).
+        classes: K.
+    """
+    truth = fit["truth"].to_numpy()
+    if len(np.unique(truth)) < classes or not len(score):
+        return {}
+    out = {}
+    for floor in ("pixel_statistics", "thumbnail"):
+        x, y = (np.stack([vectors[s, r][floor] for s, r in zip(f["source"], f["row"], strict=True)]) for f in (fit, score))
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
+        out[floor] = model.fit(x, truth).predict_proba(y)
+    return out

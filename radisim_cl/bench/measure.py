@@ -1,0 +1,131 @@
+"""From answers to estimates, and from estimates to a scorecard. Pure: a run's stored answers give the same scorecard again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from radisim_cl.bench.evaluate import MODEL
+from radisim_cl.records.evidence import GateEvidence
+from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore, SuiteScore
+from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
+from radisim_cl.specs.metrics import BY_PROTOCOL
+from radisim_cl.specs.plan import SubtaskPlan
+from radisim_cl.stats import Answers, Estimate, Resamples, mean
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All estimates of one split.
+
+    Attributes:
+        split: which.
+        estimates: by subtask or suite, and metric; undefined ones are absent.
+        undecidable: by subtask or suite, why.
+        chance: by subtask.
+        floors: by subtask and floor, the primary metric.
+        answers: by subtask, what was answered.
+    """
+
+    split: Literal["tune", "gate", "report"]
+    estimates: dict[tuple[str, str], Estimate]
+    undecidable: dict[str, str]
+    chance: dict[str, float]
+    floors: dict[str, dict[str, Estimate]]
+    answers: dict[str, Answers]
+
+
+def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune", "gate", "report"]) -> Measurement:
+    """Estimates from the answers of the model and of the floors.
+
+    All subtasks are resampled with the same draws of patients, so that a suite's interval knows of shared patients.
+
+    Args:
+        frame: rows of `evaluate.answers` and `evaluate.floor_answers` on one split.
+        benchmark: the subtasks.
+        split: which split the rows are of.
+    """
+    resamples = Resamples.draw(frame["patient"].tolist())
+    out = Measurement(split, {}, {}, {}, {}, {})
+    for spec in benchmark.subtasks:
+        rows = frame[frame["subtask"] == spec.id]
+        given = {by: _answers(part) for by, part in rows.groupby("by")}
+        if MODEL not in given:
+            out.undecidable[spec.id] = f"no item in the {split} split"
+            continue
+        _measure_subtask(spec, given, resamples, out)
+    for suite, subtasks in benchmark.suites.items():
+        usable = [out.estimates[s.id, "skill"] for s in subtasks if s.id not in out.undecidable]
+        if usable:
+            out.estimates[suite, "skill"] = mean(usable)
+        else:
+            out.undecidable[suite] = "none of its subtasks can be decided: " + "; ".join(
+                f"{s.id}, {out.undecidable[s.id]}" for s in subtasks)
+    return out
+
+
+def _measure_subtask(spec: SubtaskSpec, given: dict[str, Answers], resamples: Resamples, out: Measurement) -> None:
+    model = given[MODEL]
+    out.answers[spec.id] = model
+    fewest = min(model.patients_by_class)
+    if fewest < spec.min_patients:
+        name = list(spec.classes)[int(np.argmin(model.patients_by_class))]
+        out.undecidable[spec.id] = f"{fewest} patients of class {name!r}, and {spec.min_patients} are needed"
+    for metric in BY_PROTOCOL[spec.protocol]:
+        try:
+            out.estimates[spec.id, metric] = model.estimate(metric, resamples)
+        except ValueError as e:
+            if metric == spec.metric:
+                out.undecidable.setdefault(spec.id, str(e))
+    if (primary := out.estimates.get((spec.id, spec.metric))) is None:
+        return
+    chance = model.chance(spec.metric)
+    if chance >= 1:
+        out.undecidable.setdefault(spec.id, "one class only")
+        return
+    out.chance[spec.id] = chance
+    out.estimates[spec.id, "skill"] = primary.rescaled(chance)
+    out.floors[spec.id] = {by: a.estimate(spec.metric, resamples) for by, a in given.items() if by != MODEL}
+
+
+def _answers(rows: pd.DataFrame) -> Answers:
+    return Answers(rows["patient"].to_numpy(dtype=str), rows["truth"].to_numpy(dtype=np.int64), np.stack(rows["scores"].to_list()))
+
+
+def evidence(m: Measurement, catalog: str, looks: int) -> GateEvidence:
+    """What a gate may see of a measurement; refused for any split but `gate`."""
+    return GateEvidence(m.split, catalog, m.estimates, m.undecidable, looks)  # type: ignore[arg-type]  # checked when it is made
+
+
+def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan], catalog: str, stage: str | None, look: int,
+              samples: int) -> Scorecard:
+    """The measurement with 95 % intervals."""
+    plan = {p.id: p for p in plans}
+    subtasks = [
+        SubtaskScore(
+            id=s.id, suite=s.suite, metric=s.metric,
+            scores={k: _interval(m.estimates[s.id, k]) for k in BY_PROTOCOL[s.protocol] if (s.id, k) in m.estimates},
+            skill=_interval(m.estimates[s.id, "skill"]) if (s.id, "skill") in m.estimates else None,
+            chance=m.chance.get(s.id), items=len(m.answers[s.id].truth),
+            patients=dict(zip(s.classes, m.answers[s.id].patients_by_class, strict=True)),
+            undecidable=m.undecidable.get(s.id, ""), floors={k: _interval(e) for k, e in m.floors.get(s.id, {}).items()},
+            prompts=s.prompts_digest(), trained_on=plan[s.id].trained_on,
+        )
+        for s in benchmark.subtasks if s.id in m.answers
+    ]
+    suites = [
+        SuiteScore(suite=suite, skill=_interval(m.estimates[suite, "skill"]) if (suite, "skill") in m.estimates else None,
+                   subtasks=[s.id for s in specs if s.id not in m.undecidable], left_out=[s.id for s in specs if s.id in m.undecidable])
+        for suite, specs in benchmark.suites.items()
+    ]
+    missing = {p.id: p.missing for p in plans if p.missing}
+    return Scorecard(benchmark=benchmark.name, version=benchmark.version, catalog=catalog, split=m.split, stage=stage, look=look,
+                     samples=samples, subtasks=subtasks, suites=suites, missing=missing)
+
+
+def _interval(e: Estimate) -> Interval:
+    low, high = e.bounds(0.025)
+    return Interval(value=e.value, low=low, high=high)

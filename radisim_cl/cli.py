@@ -1,0 +1,176 @@
+"""The command line. No logic: it reads arguments, calls, prints, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, InputError, RadisimError
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False,
+    help="Train a radiology CLIP the way a radiologist learns: each stage is over when a gate has seen that the skill is there.\n\n"
+         "Exit codes: 0 done, 2 bad spec or input, 3 a gate said stop, 1 a fault, 75 saved and stopped on a signal (start again).",
+)
+out = Console(width=None if sys.stdout.isatty() else 160)
+
+CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a curriculum that ships with the package: `open_sample`.")]
+Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
+Catalog = Annotated[str | None, typer.Option(help="What the source names stand for: a file of `catalogs/`, or its path.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `stages.grading.train.lr=1e-4`. Repeatable.")]
+Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
+
+
+@app.command()
+def run(
+    curriculum: CurriculumArg,
+    profile: Profile = None,
+    catalog: Catalog = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/<name of the curriculum>.")] = None,
+    nproc: Nproc = None,
+    set_: Sets = None,
+) -> None:
+    """Train a curriculum from its first stage to an exported model. Starting it again goes on where it was."""
+    plan = _plan(curriculum, profile, catalog, set_)
+    from radisim_cl.runs import directory
+
+    folder = out_ or Path("runs") / plan.curriculum.name
+    _check_ranks(plan.curriculum.scale.global_batch, nproc or 1)
+    if os.environ.get("RANK", "0") == "0":
+        directory.create(plan, folder, nproc or 1)
+    _execute(folder, nproc)
+
+
+@app.command()
+def resume(
+    run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one under runs/.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Go back to the state in which this stage began: its name, or its number from 1.")] = None,
+    nproc: Nproc = None,
+) -> None:
+    """Go on with a run, exactly as if it had not been interrupted."""
+    from radisim_cl.runs import directory
+
+    folder = directory.find(run)
+    if run is None:
+        out.print(f"resuming {folder}", highlight=False)
+    if stage is not None:
+        out.print(f"going back to the beginning of {directory.rewind(folder, stage)}", highlight=False)
+    _execute(folder, nproc)
+
+
+@app.command()
+def plan(curriculum: CurriculumArg, profile: Profile = None, catalog: Catalog = None, set_: Sets = None,
+         as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False) -> None:
+    """Show what a run would do: steps, mixtures with available and requested pairs, losses, subtasks, memory, time."""
+    made = _plan(curriculum, profile, catalog, set_)
+    from radisim_cl.runs.tables import plan_table
+
+    if as_json:
+        print(json.dumps(made.model_dump(mode="json"), indent=1))
+    else:
+        out.print(plan_table(made))
+
+
+@app.command()
+def validate(curricula: Annotated[list[str], typer.Argument(help="Curriculum files or names.")], profile: Profile = None,
+             catalog: Catalog = None, set_: Sets = None) -> None:
+    """Check any number of curricula against catalog and benchmark; all problems at once, with file and line."""
+    problems = []
+    for name in curricula:
+        try:
+            _plan(name, profile, catalog, set_)
+            out.print(f"{name}: ok", highlight=False)
+        except InputError as e:
+            problems.append(str(e))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+@app.command()
+def schema(kind: Annotated[str, typer.Argument(help="curriculum, stage, benchmark, catalog or templates")] = "curriculum") -> None:
+    """Print the JSON Schema of a YAML file, for editors."""
+    from radisim_cl.specs.schema import schema_of
+
+    print(json.dumps(schema_of(kind), indent=1))
+
+
+@app.command()
+def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one.")] = None) -> None:
+    """Tell what happened in a run and where it is; the result, if it has finished."""
+    from radisim_cl.records.ledger import read
+    from radisim_cl.records.state import fold
+    from radisim_cl.runs.directory import find
+    from radisim_cl.runs.tables import scorecard_table, status_table
+
+    folder = find(run)
+    events, note = read(folder)
+    state = fold(events)
+    out.print(f"[bold]{folder}[/bold] {note}", highlight=False)
+    out.print(status_table(events, state), highlight=False)
+    if state.status == "finished":
+        from radisim_cl.runs.scores import result
+
+        out.print(scorecard_table(result(folder, state)))
+
+
+@app.command("ls")
+def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, models, runs, sources or subtasks")],
+          catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "open_sample") -> None:
+    """List what there is to choose from."""
+    from radisim_cl.runs.listing import listing
+
+    for line in listing(what, catalog or "open_sample", benchmark):
+        print(line)
+
+
+def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None):  # type: ignore[no-untyped-def]
+    from radisim_cl.files import library_file
+    from radisim_cl.runs.planning import plan as make
+    from radisim_cl.specs.curriculum import load
+
+    spec = load(curriculum, sets or (), profile, catalog)
+    return make(spec, library_file("curricula", curriculum, Path()).resolve().parent)
+
+
+def _check_ranks(global_batch: int, nproc: int) -> None:
+    world = int(os.environ.get("WORLD_SIZE", nproc))
+    if global_batch % world:
+        raise InputError(f"global_batch {global_batch} is not a multiple of {world} ranks: {global_batch} / {world} = {global_batch / world:g}")
+
+
+def _execute(folder: Path, nproc: int | None) -> None:
+    if "RANK" not in os.environ:
+        from radisim_cl.runs.directory import load_plan, state
+
+        nproc = nproc or state(folder).world_size
+        _check_ranks(load_plan(folder).curriculum.scale.global_batch, nproc)
+        if nproc > 1:
+            from radisim_cl.runs.launch import ranks
+
+            raise typer.Exit(ranks(folder, nproc))
+    from radisim_cl.runs.runner import resume as go
+
+    go(folder)
+
+
+def main() -> None:
+    """Runs a command; errors that a user can act on become words on stderr and an exit code."""
+    try:
+        app()
+    except RadisimError as e:
+        print(e, file=sys.stderr)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as e:
+        if os.environ.get("RADISIM_DEBUG"):
+            raise
+        print(f"fault: {type(e).__name__}: {e}\nSet RADISIM_DEBUG=1 for the traceback; a run keeps it in fault.log.", file=sys.stderr)
+        sys.exit(EXIT_FAULT)
+    sys.exit(EXIT_DONE)

@@ -1,0 +1,118 @@
+"""Corpora on disk: a manifest with one row a pair, and images beside it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from radisim_cl.corpus.splits import cut
+from radisim_cl.errors import InputError
+from radisim_cl.files import sha256
+from radisim_cl.registry import hint
+from radisim_cl.specs.catalog import CatalogSpec
+
+COLUMNS = ("id", "patient", "study", "image", "caption", "modality", "anatomy", "plane", "level", "split", "labels", "mask", "licence")
+"""A manifest's columns. `id` and `image` are required; `patient` defaults to `id`. `labels` are `name[@place]`, joined by `|`."""
+DERIVED = ("label", "place")
+"""Made from `labels`: the names joined by " and "; the place, where there is exactly one label with a place."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A data set with its splits cut.
+
+    Attributes:
+        name: as in the catalog.
+        frame: one row a pair: COLUMNS and DERIVED as strings, "" where missing; `split` is train, tune, gate or report.
+        folder: image paths are relative to it.
+        digest: SHA-256 of the manifest.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    folder: Path
+    digest: str
+
+    def image(self, row: int) -> Path:
+        """Path of a row's image."""
+        return self.folder / str(self.frame.at[row, "image"])
+
+    @property
+    def licences(self) -> list[str]:
+        """Licences of its pairs."""
+        return sorted(set(self.frame["licence"]) - {""})
+
+
+def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
+    """Reads a manifest and cuts its splits for a benchmark version.
+
+    Raises:
+        InputError: unknown corpus, missing root or manifest, missing columns, duplicate ids.
+    """
+    if name not in catalog.corpora:
+        raise InputError(f"unknown source {name!r} in catalog {catalog.name!r}. {hint(name, catalog.corpora)}")
+    spec = catalog.corpora[name]
+    if not Path(catalog.root).is_dir():
+        raise InputError(f"catalog {catalog.name!r}: root {catalog.root} is not a folder")
+    path = Path(catalog.root) / spec.manifest
+    if not path.is_file():
+        raise InputError(f"corpus {name!r}: no manifest {path}")
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = frame.astype(str).rename(columns={theirs: ours for ours, theirs in spec.columns.items()})
+    if absent := [c for c in ("id", "image") if c not in frame]:
+        raise InputError(f"{path}: no column {absent[0]!r}; it has {', '.join(frame.columns)}. Map it under 'columns' in the catalog")
+    if frame["id"].duplicated().any():
+        twice = frame.index[frame["id"].duplicated()][0]
+        raise InputError(f"{path}:{twice + 2}: the id of this row stands on an earlier row too; ids must be unique")
+    defaults = {"patient": frame["id"], "licence": spec.licence}
+    frame = frame.assign(**{c: defaults.get(c, "") for c in COLUMNS if c not in frame})[list(COLUMNS)]
+    for column, values in spec.values.items():
+        frame[column] = frame[column].replace(values)
+    frame["label"] = frame["labels"].map(_label)
+    frame["place"] = frame["labels"].map(_place)
+    frame["split"] = cut(frame, spec.splits, version, name)
+    return Corpus(name, frame, path.parent, sha256(path))
+
+
+def _label(labels: str) -> str:
+    return " and ".join(part.partition("@")[0] for part in labels.split("|")) if labels else ""
+
+
+def _place(labels: str) -> str:
+    return labels.partition("@")[2] if "|" not in labels else ""
+
+
+def matches(frame: pd.DataFrame, where: Mapping[str, str | list[str]]) -> pd.Series[bool]:
+    """Rows whose columns have the values asked for.
+
+    Raises:
+        InputError: no such column.
+    """
+    out = pd.Series(True, index=frame.index)
+    for column, wanted in where.items():
+        if column not in frame:
+            raise InputError(f"no column {column!r}. {hint(column, frame.columns)}")
+        out &= frame[column].isin([wanted] if isinstance(wanted, str) else wanted)
+    return out
+
+
+class Corpora:
+    """The corpora of a catalog, each read once."""
+
+    def __init__(self, catalog: CatalogSpec, version: str) -> None:
+        self.catalog = catalog
+        self.open = functools.cache(lambda name: open_corpus(catalog, name, version))
+
+    def __getitem__(self, name: str) -> Corpus:
+        return self.open(name)
+
+    def crossing(self, names: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Patients in the train split of one corpus and in a benchmark split of another, counted by pair of corpora."""
+        names = list(names)
+        train = {n: set(self[n].frame.loc[self[n].frame["split"] == "train", "patient"]) for n in names}
+        held = {n: set(self[n].frame["patient"]) - train[n] for n in names}
+        return {(a, b): len(train[a] & held[b]) for a in names for b in names if train[a] & held[b]}

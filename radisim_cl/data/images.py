@@ -1,0 +1,72 @@
+"""Images: decoded, resized and changed on uint8 by torchvision."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from radisim_cl.errors import InputError
+from radisim_cl.specs.curriculum import AugmentSpec
+from radisim_cl.specs.preprocess import PreprocessSpec
+
+
+def decode(path: Path) -> Tensor:
+    """(1 or 3, H, W) uint8.
+
+    Raises:
+        InputError: missing, truncated, not an image, or not of 8 bits.
+    """
+    try:
+        image = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED)
+    except (RuntimeError, OSError) as e:
+        raise InputError(f"{path}: cannot be decoded: {str(e).splitlines()[0]}") from None
+    if image.dtype != torch.uint8:
+        raise InputError(f"{path}: {image.dtype} pixels; a corpus holds 8-bit images, with the window stated where they are made")
+    if image.shape[0] in (2, 4):
+        image = image[:-1]
+    return image
+
+
+def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
+    """(3, size, size) uint8, by the model's own rule (open_clip's `image_transform_v2`)."""
+    height, width = image.shape[-2:]
+    how = InterpolationMode(spec.interpolation)
+    if spec.resize == "squash":
+        out = tv.resize(image, [spec.size, spec.size], how, antialias=True)
+    else:
+        scale = spec.size / (min if spec.resize == "shortest" else max)(height, width)
+        out = tv.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], how, antialias=True)
+        out = tv.center_crop(out, [spec.size, spec.size])
+    return out.expand(3, -1, -1)
+
+
+def augment(image: Tensor, spec: AugmentSpec, rng: np.random.Generator, may_flip: bool) -> Tensor:
+    """A random crop, brightness, contrast and (if `may_flip`) mirroring; every draw from `rng`, the sample's own.
+
+    Args:
+        image: (C, H, W) uint8 of any size.
+        spec: how much.
+        rng: always advanced by the same number of draws.
+        may_flip: false where the caption or a label names a side.
+    """
+    area, ratio, top, left, brightness, contrast, flip = rng.random(7)
+    height, width = image.shape[-2:]
+    if spec.crop < 1:
+        kept = spec.crop + (1 - spec.crop) * area
+        stretch = math.exp((2 * ratio - 1) * 0.1)
+        h = max(1, min(height, round(height * math.sqrt(kept) * stretch)))
+        w = max(1, min(width, round(width * math.sqrt(kept) / stretch)))
+        image = tv.crop(image, round(top * (height - h)), round(left * (width - w)), h, w)
+    if spec.jitter:
+        image = tv.adjust_brightness(image, 1 + spec.jitter * (2 * brightness - 1))
+        image = tv.adjust_contrast(image, 1 + spec.jitter * (2 * contrast - 1))
+    if may_flip and flip < spec.flip:
+        image = tv.horizontal_flip(image)
+    return image

@@ -1,0 +1,113 @@
+"""Batches: pairs of the mixture, read and decoded by threads ahead of the training step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radisim_cl.corpus.captions import names_side
+from radisim_cl.data.images import augment, decode, resize
+from radisim_cl.data.mixture import Mixture, Pair
+from radisim_cl.data.permutation import key
+from radisim_cl.specs.curriculum import AugmentSpec
+from radisim_cl.specs.preprocess import PreprocessSpec
+
+CLAIMABLE = ("modality", "anatomy", "plane", "level", "labels", "label", "place")
+"""Columns that a caption may state."""
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of a global batch of pairs.
+
+    Attributes:
+        images: (b, 3, S, S) uint8.
+        tokens: (b, context) token ids.
+        facts: (b, len(CLAIMABLE)) int64, a code for each label column's value; 0 where the manifest has none.
+        claims: (b, len(CLAIMABLE)) bool, the columns that the caption states.
+        captions: (b,) int64, a code for the text; equal texts have equal codes.
+        pairs: where they come from.
+    """
+
+    images: Tensor
+    tokens: Tensor
+    facts: Tensor
+    claims: Tensor
+    captions: Tensor
+    pairs: Sequence[Pair]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on a device."""
+        moved = {f: getattr(self, f).to(device, non_blocking=True) for f in ("images", "tokens", "facts", "claims", "captions")}
+        return replace(self, **moved)
+
+    def drawn(self) -> dict[str, int]:
+        """Pairs by `source/modality`."""
+        return dict(Counter(f"{p.corpus.name}/{p.corpus.frame.at[p.row, 'modality'] or 'unknown'}" for p in self.pairs))
+
+
+class Loader:
+    """Turns slots of the mixture into batches. The batches do not depend on `readers`."""
+
+    def __init__(self, mixture: Mixture, slots: slice, augmentation: AugmentSpec, preprocess: PreprocessSpec,
+                 tokenizer: Callable[[list[str]], Tensor], readers: int) -> None:
+        """
+        Args:
+            mixture: the global stream.
+            slots: this rank's part of every batch.
+            augmentation: what may be changed.
+            preprocess: the model's input.
+            tokenizer: texts to (n, context) ids.
+            readers: threads; 0 reads in the calling thread.
+        """
+        self.mixture, self.slots, self.augmentation = mixture, slots, augmentation
+        self.preprocess, self.tokenizer, self.readers = preprocess, tokenizer, readers
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """Batches start..stop-1."""
+        if not self.readers:
+            for n in range(start, stop):
+                pairs = self.mixture.batch(n, self.slots)
+                yield self._collate(pairs, [self._read(p) for p in pairs])
+            return
+        with ThreadPoolExecutor(self.readers, "reader") as pool:
+            waiting: deque[tuple[list[Pair], list[Future[Tensor]]]] = deque()
+            for n in range(start, stop + _AHEAD):
+                if n < stop:
+                    pairs = self.mixture.batch(n, self.slots)
+                    waiting.append((pairs, [pool.submit(self._read, p) for p in pairs]))
+                if n >= start + _AHEAD or n >= stop:
+                    if not waiting:
+                        return
+                    pairs, images = waiting.popleft()
+                    yield self._collate(pairs, [i.result() for i in images])
+
+    def _read(self, pair: Pair) -> Tensor:
+        image = decode(pair.corpus.image(pair.row))
+        rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))
+        labels = str(pair.corpus.frame.at[pair.row, "labels"])
+        return resize(augment(image, self.augmentation, rng, not names_side(pair.caption.text, labels)), self.preprocess)
+
+    def _collate(self, pairs: list[Pair], images: list[Tensor]) -> Batch:
+        records = [p.record for p in pairs]
+        return Batch(
+            images=torch.stack(images),
+            tokens=self.tokenizer([p.caption.text for p in pairs]),
+            facts=torch.tensor([[_code(r[c]) for c in CLAIMABLE] for r in records]),
+            claims=torch.tensor([[c in p.caption.claims for c in CLAIMABLE] for p in pairs]),
+            captions=torch.tensor([_code(p.caption.text) for p in pairs]),
+            pairs=pairs,
+        )
+
+
+def _code(text: str) -> int:
+    """A 63-bit code of a text; 0 for the empty one."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1 if text else 0

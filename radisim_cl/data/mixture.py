@@ -1,0 +1,162 @@
+"""The mixture: one global, deterministic stream of pairs.
+
+Slot k of the n-th batch is a function of (seed, stage, attempt, n, k) and of nothing else: not of the number of ranks, readers
+or resumes. The position is one integer, the batch. Shares are kept as closely as integers allow at every prefix, because the
+slots walk round the circle of shares by the golden ratio instead of by chance; within an entry every pair is seen once before
+any is seen twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from radisim_cl.corpus.captions import Caption, caption, captioned
+from radisim_cl.corpus.corpora import Corpora, Corpus, matches
+from radisim_cl.data.permutation import key, permute
+from radisim_cl.specs.catalog import TemplateSet
+from radisim_cl.specs.curriculum import MixtureEntry
+from radisim_cl.specs.plan import EntryPlan
+
+_TURN = 2**32
+_GOLDEN = 2654435769
+"""round(2**32 / golden ratio): the low-discrepancy step round a circle of 2**32 points (Knuth, TAOCP 3, 6.4)."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One slot of the stream.
+
+    Attributes:
+        corpus: the corpus it comes from.
+        row: row of its manifest.
+        entry: index of the mixture's ingredient.
+        caption: the text and what it claims.
+        key: seed of this sample's own random draws.
+    """
+
+    corpus: Corpus
+    row: int
+    entry: int
+    caption: Caption
+    key: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its manifest row."""
+        return self.corpus.frame.loc[self.row].to_dict()
+
+
+def candidates(corpora: Corpora, entry: MixtureEntry, templates: TemplateSet | None) -> npt.NDArray[np.int64]:
+    """Rows of the train split that an entry draws from.
+
+    Raises:
+        InputError: unknown source, column or caption level.
+    """
+    frame = corpora[entry.source].frame
+    keep = (frame["split"] == "train") & matches(frame, entry.where) & captioned(frame, entry.captions, templates)
+    return np.flatnonzero(keep.to_numpy()).astype(np.int64)
+
+
+class Mixture:
+    """The stream of one attempt at a stage."""
+
+    def __init__(self, entries: Sequence[EntryPlan], corpora: Corpora, templates: TemplateSet | None, global_batch: int,
+                 seed: int, stage: str, attempt: int) -> None:
+        """
+        Args:
+            entries: ingredients with their shares, which sum to 1.
+            corpora: where the sources are.
+            templates: words for labels.
+            global_batch: slots a batch, over all ranks.
+            seed, stage, attempt: with the batch and the slot, all that the stream depends on.
+        """
+        self.entries, self.corpora, self.templates, self.global_batch = list(entries), corpora, templates, global_batch
+        self.rows = [candidates(corpora, e.entry, templates) for e in self.entries]
+        self.seed = key(seed, stage, attempt)
+        shares = np.array([e.share for e in self.entries])
+        self.edges = np.round(np.cumsum(shares) / shares.sum() * _TURN).astype(np.int64)
+        self.offset = key(self.seed, "offset") % _TURN
+        self._at, self._drawn = 0, np.zeros(len(self.entries), dtype=np.int64)
+
+    def batch(self, n: int, slots: slice | None = None) -> list[Pair]:
+        """The n-th global batch, or some of its slots. O(global batch), wherever n is."""
+        if n != self._at:
+            self._at, self._drawn = n, self.drawn(n)
+        first = n * self.global_batch
+        chosen = self._entry_of(np.arange(first, first + self.global_batch))
+        rows = np.empty(self.global_batch, dtype=np.int64)
+        for e in np.unique(chosen):
+            here = np.flatnonzero(chosen == e)
+            rows[here] = self._rows(int(e), int(self._drawn[e]), len(here))
+            self._drawn[e] += len(here)
+        self._at = n + 1
+        wanted = range(self.global_batch)[slots or slice(None)]
+        return [self._pair(int(chosen[k]), int(rows[k]), key(self.seed, n, k)) for k in wanted]
+
+    def drawn(self, batches: int) -> npt.NDArray[np.int64]:
+        """(entries,) pairs that each entry has given in the first `batches` batches, in O(log batches)."""
+        m = batches * self.global_batch
+        below = [0] + [self._below(int(edge), m) for edge in self.edges]
+        return np.diff(np.array(below, dtype=np.int64))
+
+    def realised(self, batches: int) -> dict[str, int]:
+        """Pairs seen in the first `batches` batches, by source."""
+        out: Counter[str] = Counter()
+        for e, count in zip(self.entries, self.drawn(batches), strict=True):
+            out[e.entry.source] += int(count)
+        return dict(out)
+
+    def _entry_of(self, slot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        point = (slot.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(self.offset)) % np.uint64(_TURN)
+        return np.searchsorted(self.edges, point.astype(np.int64), side="right").astype(np.int64)
+
+    def _below(self, edge: int, m: int) -> int:
+        """How many of the first m slots fall below an edge of the circle."""
+        return _floor_sum(m, _TURN, _GOLDEN, self.offset) - _floor_sum(m, _TURN, _GOLDEN, self.offset - edge)
+
+    def _rows(self, e: int, start: int, count: int) -> npt.NDArray[np.int64]:
+        """The next `count` rows of an entry after `start`: one permutation a pass."""
+        n, out = len(self.rows[e]), []
+        while count:
+            epoch, at = divmod(start, n)
+            take = min(count, n - at)
+            out.append(permute(np.arange(at, at + take), n, key(self.seed, e, epoch)))
+            start, count = start + take, count - take
+        return self.rows[e][np.concatenate(out)]
+
+    def _pair(self, e: int, row: int, sample: int) -> Pair:
+        entry = self.entries[e].entry
+        corpus = self.corpora[entry.source]
+        rng = np.random.Generator(np.random.Philox(key(sample, "caption")))
+        text = caption(corpus.frame.loc[row].to_dict(), entry.captions, self.templates, rng)
+        return Pair(corpus, row, e, text, sample)
+
+
+def _floor_sum(n: int, m: int, a: int, b: int) -> int:
+    """sum over i < n of floor((a i + b) / m), exactly (Knuth's and AtCoder's floor_sum; Euclid's algorithm)."""
+    total = 0
+    if b < 0:
+        total -= n * ((-b + m - 1) // m)
+        b += m * ((-b + m - 1) // m)
+    while n:
+        total += n * (n - 1) // 2 * (a // m) + n * (b // m)
+        a, b = a % m, b % m
+        n, b, a, m = (a * n + b) // m, (a * n + b) % m, m, a
+    return total
+
+
+def exposures(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]], draws: int) -> dict[str, pd.Series[float]]:
+    """Times that each pair is seen in `draws` slots, by source and row, summed over the entries that hold it."""
+    out: dict[str, pd.Series[float]] = {}
+    for e, r in zip(entries, rows, strict=True):
+        if len(r):
+            seen = pd.Series(e.share * draws / len(r), index=r)
+            out[e.entry.source] = out[e.entry.source].add(seen, fill_value=0.0) if e.entry.source in out else seen
+    return out

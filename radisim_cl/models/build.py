@@ -1,0 +1,108 @@
+"""Models by open_clip, with what we need of them beside the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from radisim_cl.models.arch import CONFIGS
+from radisim_cl.specs.curriculum import ModelSpec
+from radisim_cl.specs.preprocess import PreprocessSpec
+
+MAX_LOGIT_SCALE = 4.605170185988092
+"""ln 100 (Radford et al. 2021, section 2.5)."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model ready to train or to embed.
+
+    Attributes:
+        model: an open_clip CLIP or CustomTextCLIP.
+        tokenizer: texts to (n, context) ids.
+        preprocess: its input.
+        config: open_clip's `model_cfg`, for export.
+    """
+
+    model: nn.Module
+    tokenizer: Callable[[list[str]], Tensor]
+    preprocess: PreprocessSpec
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the towers say of one rank's part of a batch.
+
+    Attributes:
+        image: (b, D) float32, unit length.
+        text: (b, D) float32, unit length.
+        logit_scale: () or (1,), exp of the clamped parameter.
+    """
+
+    image: Tensor
+    text: Tensor
+    logit_scale: Tensor
+
+
+def build(spec: ModelSpec, seed: int) -> Built:
+    """Creates a model; random weights are a function of the seed alone."""
+    open_clip.add_model_config(CONFIGS)
+    torch.manual_seed(seed)
+    own = (CONFIGS / f"{spec.arch}.json").is_file()
+    # DeepSpeed cannot broadcast a 0-d parameter; open_clip reshapes logit_scale on load, so checkpoints stay interchangeable.
+    model = open_clip.create_model(
+        spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
+        force_preprocess_cfg={"resize_mode": "squash"} if own else None,
+    )
+    cfg = dict(model.visual.preprocess_cfg)
+    size = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
+    preprocess = PreprocessSpec(size=size, mean=cfg["mean"], std=cfg["std"], resize=cfg["resize_mode"], interpolation=cfg["interpolation"])
+    return Built(model, open_clip.get_tokenizer(spec.arch), preprocess, copy.deepcopy(_model_cfg(spec.arch)))
+
+
+def _model_cfg(arch: str) -> dict[str, Any]:
+    from open_clip.factory import _get_hf_config
+
+    from radisim_cl.models.arch import config
+
+    cfg = _get_hf_config(arch.removeprefix("hf-hub:"))["model_cfg"] if arch.startswith("hf-hub:") else config(arch)
+    assert isinstance(cfg, dict)
+    return cfg
+
+
+class Towers(nn.Module):
+    """A CLIP as one module with one forward, so that every parallel engine can wrap it.
+
+    The scale is clamped here and not after the step: ZeRO keeps detached fp32 copies that a later clamp would miss.
+    """
+
+    def __init__(self, clip: nn.Module, preprocess: PreprocessSpec, autocast: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.clip, self.autocast = clip, autocast
+        self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(b, 3, S, S) uint8 and (b, context) ids to (b, D), (b, D) in float32 and the scale."""
+        image, text = self.image(images), self.text(tokens)
+        return image, text, self.clip.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()  # type: ignore[operator, union-attr]
+
+    def image(self, images: Tensor) -> Tensor:
+        """(b, D) unit image embeddings in float32."""
+        pixels = (images.float() - self.mean) / self.std
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            out = self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
+        return nn.functional.normalize(out.float(), dim=-1)
+
+    def text(self, tokens: Tensor) -> Tensor:
+        """(b, D) unit text embeddings in float32."""
+        with torch.autocast(tokens.device.type, self.autocast, enabled=self.autocast is not None):
+            out = self.clip.encode_text(tokens, normalize=False)  # type: ignore[operator]
+        return nn.functional.normalize(out.float(), dim=-1)

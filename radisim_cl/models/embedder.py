@@ -1,0 +1,32 @@
+"""Embedding images and texts with a model that is not being trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from radisim_cl.models.build import Built, Towers
+
+
+class Embedder:
+    """What the benchmark knows of a model."""
+
+    def __init__(self, built: Built, device: str = "cpu", autocast: torch.dtype | None = None) -> None:
+        self.preprocess, self.device = built.preprocess, torch.device(device)
+        self._tokenizer = built.tokenizer
+        self._towers = Towers(built.model, built.preprocess, autocast).eval().to(self.device)
+
+    @torch.inference_mode()
+    def images(self, batches: Iterable[Tensor]) -> npt.NDArray[np.float32]:
+        """Batches of (b, 3, S, S) uint8 to (n, D) unit vectors."""
+        return np.concatenate([self._towers.image(b.to(self.device)).cpu().numpy() for b in batches])
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str], batch: int = 256) -> npt.NDArray[np.float32]:
+        """Texts to (n, D) unit vectors."""
+        parts = [self._tokenizer(list(texts[i : i + batch])).to(self.device) for i in range(0, len(texts), batch)]
+        return np.concatenate([self._towers.text(p).cpu().numpy() for p in parts])

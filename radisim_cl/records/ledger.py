@@ -1,0 +1,62 @@
+"""The ledger: append-only, numbered, durable by the line."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from radisim_cl.errors import RadisimError
+from radisim_cl.records.events import EVENT, AnyEvent
+
+FILE = "ledger.jsonl"
+
+
+def read(run: Path) -> tuple[list[AnyEvent], str]:
+    """The events of a run, and a note if a torn last line was left aside.
+
+    Raises:
+        RadisimError: no ledger beside checkpoints, a bad line before the last, or a gap in the numbers.
+    """
+    path = run / FILE
+    if not path.is_file():
+        if (run / "checkpoints").is_dir():
+            raise RadisimError(f"{run}: there are checkpoints but no {FILE}; restore the ledger from a copy, or start a new "
+                               "run with another --out. Nothing was changed.")
+        return [], ""
+    lines = path.read_bytes().split(b"\n")
+    torn = lines.pop()
+    events: list[AnyEvent] = []
+    for n, line in enumerate(lines):
+        try:
+            event = EVENT.validate_json(line)
+        except ValidationError:
+            event = None
+        if event is None or event.number != n:
+            raise RadisimError(f"{path}:{n + 1}: not event {n} of this version's ledger; restore it from a copy, or cut the "
+                               "file before this line to go on from there. Nothing was changed.")
+        events.append(event)
+    return events, f"a torn last line of {len(torn)} bytes was dropped" if torn else ""
+
+
+class Ledger:
+    """The ledger of a run that this process may write (rank 0, holding the run's lock)."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / FILE
+        self.events, self.note = read(run)
+        if self.note:
+            whole = self.path.read_bytes()
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
+
+    def append(self, event: AnyEvent) -> AnyEvent:
+        """Numbers, writes and fsyncs an event."""
+        stamped = event.model_copy(update={"number": len(self.events), "time": datetime.now(UTC).isoformat(timespec="seconds")})
+        with self.path.open("ab") as f:
+            f.write(stamped.model_dump_json().encode() + b"\n")
+            f.flush()
+            os.fsync(f.fileno())
+        self.events.append(stamped)
+        return stamped

@@ -1,0 +1,82 @@
+"""Scorecards: scores with intervals, by subtask and suite, from one split."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Frozen data that is written down."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interval(Record):
+    """A value with its 95 % interval over patients."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class SubtaskScore(Record):
+    """One subtask."""
+
+    id: str
+    suite: str
+    metric: str
+    """Primary metric."""
+    scores: dict[str, Interval]
+    """By metric; a metric that is undefined on these items is left out."""
+    skill: Interval | None
+    """(score - chance) / (1 - chance) of the primary metric."""
+    chance: float | None
+    """Score of the best predictor that does not see the image."""
+    items: int
+    patients: dict[str, int]
+    """By class."""
+    undecidable: str = ""
+    """Why no decision may rest on it; empty when one may."""
+    floors: dict[str, Interval] = {}
+    """Primary metric of the no-learning floors on the same items."""
+    prompts: str
+    """Digest of the prompts."""
+    trained_on: list[str] = []
+    """Sources that training used too: not zero-shot on those."""
+
+    @property
+    def below_floor(self) -> bool:
+        """Whether a histogram or a thumbnail does at least as well."""
+        best = max((f.value for f in self.floors.values()), default=float("-inf"))
+        return self.metric in self.scores and self.scores[self.metric].value <= best
+
+
+class SuiteScore(Record):
+    """Mean skill over a suite's decidable subtasks."""
+
+    suite: str
+    skill: Interval | None
+    subtasks: list[str]
+    left_out: list[str]
+
+
+class Scorecard(Record):
+    """All subtasks on one split."""
+
+    benchmark: str
+    version: str
+    catalog: str
+    split: Literal["tune", "gate", "report"]
+    stage: str | None
+    look: int
+    samples: int
+    """Pairs seen in training before this."""
+    subtasks: list[SubtaskScore]
+    suites: list[SuiteScore]
+    missing: dict[str, str] = {}
+    """Subtasks that could not be scored, and why."""

@@ -1,0 +1,126 @@
+"""The base of every spec, and how pydantic's complaints become located problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, StringConstraints, ValidationError
+
+from radisim_cl.errors import Problem, SpecError
+from radisim_cl.registry import hint
+from radisim_cl.specs.tree import Node, dotted
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+Where = dict[str, str | list[str]]
+
+
+class Spec(BaseModel):
+    """Plain, frozen data; an unknown key is refused; a docstring under a field is its description."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+S = TypeVar("S", bound="Document")
+
+
+class Document(Spec):
+    """A spec that is a file of its own, and so can say where each of its fields was written."""
+
+    _node: Node | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_node(cls, node: Node) -> Self:
+        """Validates a located tree.
+
+        Raises:
+            SpecError: with every problem found, each at its file and line.
+        """
+        try:
+            out = cls.model_validate(node.plain())
+        except ValidationError as e:
+            raise SpecError(_problems(cls, node, e)) from None
+        out._node = node
+        return out
+
+    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
+        """A problem at one of this document's fields."""
+        where = self._node.locate(path) if self._node is not None else type(self).__name__
+        return Problem(where, dotted(path), message)
+
+
+def _problems(cls: type[BaseModel], node: Node, error: ValidationError) -> list[Problem]:
+    out = []
+    for e in error.errors():
+        # The tag of a chosen union member is part of pydantic's location, but not of the document's.
+        path = _in_document(node, e["loc"])
+        out.append(Problem(node.locate(path), dotted(path), _words(cls, e, path)))
+    return out
+
+
+def _in_document(node: Node, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    here: Node | None = node
+    path: list[str | int] = []
+    for i, step in enumerate(loc):
+        inside = here is not None and (
+            (isinstance(here.value, dict) and step in here.value)
+            or (isinstance(here.value, list) and isinstance(step, int) and step < len(here.value))
+        )
+        if inside:
+            assert here is not None
+            here = here.value[step]
+            path.append(step)
+        elif i == len(loc) - 1 and not (here is not None and _kind(here) == step):
+            path.append(step)
+    return tuple(p for p in path if p != "[key]")
+
+
+def _kind(node: Node) -> Any:
+    return node.value["kind"].value if isinstance(node.value, dict) and "kind" in node.value else None
+
+
+def _words(cls: type[BaseModel], e: Any, path: tuple[str | int, ...]) -> str:
+    kind, got = e["type"], e.get("input")
+    context = e.get("ctx", {})
+    shown = "" if isinstance(got, dict | list) else f", not {got!r}"
+    if kind == "extra_forbidden":
+        return f"unknown field {path[-1]!r}. {hint(str(path[-1]), _fields_at(cls, e['loc'][:-1]))}"
+    if kind == "missing":
+        return f"{path[-1]!r} is required"
+    if kind == "union_tag_invalid":
+        known = re.findall(r"'([^']+)'", context["expected_tags"])
+        return f"unknown kind {context['tag']!r}. {hint(str(context['tag']), known)}"
+    if kind == "union_tag_not_found":
+        return "'kind' is required"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']+)'", context["expected"]) or [context["expected"]]
+        return f"unknown value{shown[5:] and ' ' + shown[6:]}. {hint(str(got), known)}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "finite_number":
+        return f"must be a finite number{shown}"
+    message = e["msg"].replace("Input should be", "must be").removesuffix(", unable to parse string as a number")
+    return f"{message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_at(cls: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
+    """The fields that exist where an unknown one was written: follows annotations, unions by their tag."""
+    here: Any = cls
+    for step in loc:
+        models = _models(here)
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == step]
+        if tagged:
+            here = tagged[0]
+            continue
+        found = [m.model_fields[str(step)].annotation for m in models if str(step) in m.model_fields]
+        here = found[0] if found else here
+    return [n for m in _models(here) for n in m.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _models(a)]

@@ -1,0 +1,115 @@
+"""A catalog: names to corpora, and the words for their labels."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from radisim_cl.errors import SpecError
+from radisim_cl.files import library_file
+from radisim_cl.specs.base import Document, Name, Spec
+from radisim_cl.specs.tree import expand_environment, read
+
+Split = Literal["train", "tune", "gate", "report"]
+SPLITS: tuple[Split, ...] = ("train", "tune", "gate", "report")
+Shares = dict[Split, float]
+
+
+class CorpusSpec(Spec):
+    """One data set on disk."""
+
+    manifest: str
+    """CSV or Parquet, one row a pair; absolute, or relative to the catalog's root. Image paths are relative to it."""
+    columns: dict[str, str] = {}
+    """Our column name to the file's, where they differ: `{labels: label}`."""
+    values: dict[str, dict[str, str]] = {}
+    """By column, the file's values to ours: `{anatomy: {brain: head}}`."""
+    splits: dict[str, Shares] = {"*": {"train": 0.5, "tune": 0.1, "gate": 0.2, "report": 0.2}}
+    """The file's own split (`*`: any other) to the shares in which its patients are cut, by a hash of the patient."""
+    licence: str = ""
+    """Where the manifest has no licence column."""
+
+    @field_validator("splits")
+    @classmethod
+    def _whole(cls, splits: dict[str, Shares]) -> dict[str, Shares]:
+        for native, shares in splits.items():
+            if abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0:
+                raise ValueError(f"shares of split {native!r} must be positive and sum to 1, not {sum(shares.values()):g}")
+        return splits
+
+
+class CatalogSpec(Document):
+    """Names to corpora."""
+
+    name: Name
+    """As in `--catalog`; gates may hold different thresholds by catalog."""
+    description: str = ""
+    """One paragraph for readers."""
+    root: str = ""
+    """Folder that manifests are relative to, itself relative to the working directory; empty: the catalog file's folder."""
+    templates: str | None = None
+    """Template set that words this catalog's labels: a file of `templates/`."""
+    corpora: dict[str, CorpusSpec] = Field(min_length=1)
+    """By the source names that curricula and benchmarks use."""
+
+
+class LevelSpec(Spec):
+    """How captions of one level are worded."""
+
+    variants: list[str] = Field(min_length=1)
+    """Sentences with columns in braces: `{modality} of the {anatomy}`. What a variant names is what its caption claims."""
+
+    @field_validator("variants")
+    @classmethod
+    def _fields(cls, variants: list[str]) -> list[str]:
+        for v in variants:
+            fields(v)
+        return variants
+
+
+class TemplateSet(Document):
+    """Captions for corpora that only have labels."""
+
+    name: Name
+    """As in a catalog's `templates`."""
+    words: dict[str, dict[str, list[str]]] = {}
+    """By column and value, the words for it; a value that is not listed is used as it is."""
+    levels: dict[str, LevelSpec] = Field(min_length=1)
+    """By level: `modality`, `anatomy`, ..."""
+
+
+def fields(variant: str) -> tuple[str, ...]:
+    """The columns that a template variant names, in order.
+
+    Raises:
+        ValueError: braces that are not closed, or no column at all.
+    """
+    found = tuple(f for _, f, _, _ in string.Formatter().parse(variant) if f is not None)
+    if not found or not all(found):
+        raise ValueError(f"template {variant!r} must name at least one column in braces")
+    return found
+
+
+def load_catalog(name: str, near: Path | None = None) -> CatalogSpec:
+    """Reads `catalogs/<name>.yaml`; its root becomes absolute.
+
+    Raises:
+        InputError: no such file; SpecError: every problem in it.
+    """
+    path = library_file("catalogs", name, near)
+    node = read(path)
+    if problems := expand_environment(node):
+        raise SpecError(problems)
+    catalog = CatalogSpec.from_node(node)
+    root = Path(catalog.root) if catalog.root else path.parent
+    out = catalog.model_copy(update={"root": str(root.resolve())})
+    out._node = node
+    return out
+
+
+def load_templates(name: str, near: Path | None = None) -> TemplateSet:
+    """Reads `templates/<name>.yaml`."""
+    return TemplateSet.from_node(read(library_file("templates", name, near)))

@@ -1,0 +1,237 @@
+"""Curriculum, stage, mixture, training, profile: what a researcher writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from radisim_cl.errors import InputError, Problem, SpecError
+from radisim_cl.files import library_file
+from radisim_cl.registry import hint
+from radisim_cl.specs.base import Document, Name, Spec, Where
+from radisim_cl.specs.gates import GateSpec
+from radisim_cl.specs.losses import LossSpec
+from radisim_cl.specs.tree import expand_environment, override, read, resolve_use
+
+
+class MixtureEntry(Spec):
+    """One ingredient of a stage's data."""
+
+    source: str
+    """A corpus of the catalog."""
+    where: Where = {}
+    """Keep only pairs whose column has this value, or one of these: `{modality: [CT, MR]}`."""
+    weight: float = Field(1.0, ge=0)
+    """Share relative to the other entries of the stage."""
+    captions: str = "own"
+    """`own`: the manifest's caption; else a level of the catalog's template set, which words the labels: `anatomy`."""
+
+
+class AugmentSpec(Spec):
+    """Changes that leave the finding where it is. Every draw is a function of the sample's own key."""
+
+    crop: float = Field(0.8, gt=0, le=1)
+    """Smallest share of the image's area that a random crop keeps; 1 turns cropping off."""
+    jitter: float = Field(0.2, ge=0, lt=1)
+    """Brightness and contrast change by up to this factor."""
+    flip: float = Field(0.0, ge=0, le=1)
+    """Probability of a horizontal flip; an image whose caption or label names a side is never flipped."""
+
+
+class DataSpec(Spec):
+    """What a stage is trained on."""
+
+    mixture: list[MixtureEntry] = Field(min_length=1)
+    """Sources, filters and weights."""
+    replay: float = Field(0.0, ge=0, lt=1)
+    """Share of every batch drawn from the mixtures of the stages already passed, equally by stage."""
+    max_repeats: float = Field(4.0, gt=0)
+    """No pair is seen more often than this in the stage, extensions included."""
+    on_shortage: Literal["refuse", "redistribute"] = "refuse"
+    """When `max_repeats` cannot be kept: refuse the plan, or give the excess to entries that have pairs left."""
+    augment: AugmentSpec = AugmentSpec()
+    """Random crop, jitter and flip."""
+
+    @field_validator("mixture")
+    @classmethod
+    def _some_weight(cls, mixture: list[MixtureEntry]) -> list[MixtureEntry]:
+        if sum(e.weight for e in mixture) <= 0:
+            raise ValueError("all weights are zero; give at least one entry a positive weight")
+        return mixture
+
+
+class TrainSpec(Spec):
+    """How a stage is trained. The schedule is linear warm-up, then cosine, over the stage's planned samples."""
+
+    share: float = Field(gt=0, le=1)
+    """Part of the curriculum's samples that this stage gets, relative to the other stages' shares."""
+    lr: float = Field(gt=0, le=1)
+    """Peak learning rate."""
+    final_lr: float = Field(0.1, ge=0, le=1)
+    """Learning rate at the end of the stage and in its extensions, as a share of `lr`."""
+    warmup: float = Field(0.03, ge=0)
+    """Warm-up as a share of the stage's steps, below 1."""
+    @field_validator("warmup")
+    @classmethod
+    def _inside(cls, warmup: float) -> float:
+        if warmup >= 1:
+            raise ValueError(f"warm-up is longer than the stage: {warmup:g} of its steps; use a share below 1, such as 0.03")
+        return warmup
+
+
+class StageSpec(Document):
+    """One phase of the curriculum: data, losses, training, and the gate that ends it."""
+
+    name: Name
+    """Unique in the curriculum."""
+    question: str = ""
+    """What the phase teaches, as a question: "Where is it?"."""
+    data: DataSpec
+    """Mixture, replay, augmentation."""
+    losses: list[LossSpec] = Field(min_length=1)
+    """Summed with their weights."""
+    train: TrainSpec
+    """Share of the budget, learning rate."""
+    gate: GateSpec
+    """When it is over."""
+
+
+class ModelSpec(Spec):
+    """What is trained."""
+
+    arch: str
+    """An open_clip model name, `radisim-tiny`, `hf-hub:org/name` or `local-dir:path`."""
+    pretrained: str | None = None
+    """An open_clip tag or a weights file; nothing starts from random weights."""
+
+
+class BudgetSpec(Spec):
+    """How much a run may train."""
+
+    samples: int = Field(gt=0)
+    """Image-text pairs seen in all, repeats counted, reserve included."""
+    reserve: float = Field(0.15, ge=0, lt=1)
+    """Part of `samples` that only extensions and repairs may use."""
+    unspent: Literal["nobody", "last_stage"] = "nobody"
+    """Who gets what is left of the reserve when the last stage begins."""
+
+
+class OptimizerSpec(Spec):
+    """One optimizer for the whole curriculum; its state is carried from stage to stage."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    """AdamW with betas (0.9, 0.98) and eps 1e-6 (Radford et al. 2021, table 19); or plain SGD, which exactness tests use."""
+    weight_decay: float = Field(0.2, ge=0, le=1)
+    """Decoupled decay of matrices, AdamW only; norms, biases and logit_scale have none."""
+    grad_clip: float = Field(1.0, ge=0)
+    """Largest global gradient norm; 0 turns clipping off."""
+
+
+class ProfileSpec(Spec):
+    """Scale: the same curriculum on a laptop or a cluster."""
+
+    model: ModelSpec
+    """Architecture and starting weights."""
+    budget: BudgetSpec
+    """Samples and reserve."""
+    global_batch: int = Field(64, ge=2)
+    """Pairs a step over all ranks: the number of contrastive candidates."""
+    zero: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is autocast with fp32 weights."""
+    readers: int = Field(2, ge=0, le=64)
+    """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
+    save_every: int = Field(100, ge=1)
+    """Steps between checkpoints inside a stage."""
+
+
+class CurriculumSpec(Document):
+    """An ordered list of stages, a benchmark that gates them, and the scales at which to run it."""
+
+    name: Name
+    """Names the run directory."""
+    description: str = ""
+    """One paragraph for readers."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Of weights, data order and augmentation."""
+    benchmark: str
+    """A file of `benchmarks/`."""
+    catalog: str = "phantom"
+    """A file of `catalogs/`: what the source names stand for. `--catalog` replaces it."""
+    optimizer: OptimizerSpec = OptimizerSpec()
+    """Of all stages."""
+    profiles: dict[str, ProfileSpec] = Field(min_length=1)
+    """Scales by name; `laptop` is the default."""
+    profile: str = "laptop"
+    """The profile in use. `--profile` replaces it."""
+    stages: list[StageSpec] = Field(min_length=1)
+    """In the order of training."""
+
+    @model_validator(mode="after")
+    def _names(self) -> CurriculumSpec:
+        if self.profile not in self.profiles:
+            raise ValueError(f"no profile {self.profile!r}. {hint(self.profile, self.profiles)}")
+        return self
+
+    @property
+    def scale(self) -> ProfileSpec:
+        """The profile in use."""
+        return self.profiles[self.profile]
+
+    def stage_problems(self) -> list[Problem]:
+        """What is wrong between stages rather than within one."""
+        out, first = [], dict[str, int]()
+        for i, stage in enumerate(self.stages):
+            if stage.name in first:
+                out.append(self.problem(("stages", i, "name"), f"duplicate stage name {stage.name!r}, first used by "
+                                                               f"stages[{first[stage.name]}]; rename one"))
+            first.setdefault(stage.name, i)
+        return out
+
+
+def load(
+    path: str | Path, overrides: Sequence[str] = (), profile: str | None = None, catalog: str | None = None
+) -> CurriculumSpec:
+    """Reads a curriculum: `use:` resolved, `--set` applied, environment expanded, validated.
+
+    Args:
+        path: a YAML file, or the name of one in the library's `curricula/`.
+        overrides: `a.b=c` assignments, applied in order.
+        profile: replaces `profile`.
+        catalog: replaces `catalog`.
+
+    Raises:
+        SpecError: with every problem, each with file, line, field and what to do.
+    """
+    try:
+        file = library_file("curricula", str(path), Path())
+    except InputError as e:
+        raise SpecError([Problem(str(path), "", str(e))]) from None
+    near = file.resolve().parent
+    root = resolve_use(read(file), "curricula", near)
+    problems: list[Problem] = []
+    stages = root.value.get("stages")
+    if stages is not None and isinstance(stages.value, list):
+        for i, stage in enumerate(stages.value):
+            try:
+                stages.value[i] = resolve_use(stage, "stages", near)
+            except SpecError as e:
+                problems += e.problems
+    for text in (*overrides, *([f"profile={profile}"] if profile else []), *([f"catalog={catalog}"] if catalog else [])):
+        try:
+            override(root, text)
+        except SpecError as e:
+            problems += e.problems
+    problems += expand_environment(root)
+    if problems:
+        raise SpecError(problems)
+    spec = CurriculumSpec.from_node(root)
+    if problems := spec.stage_problems():
+        raise SpecError(problems)
+    return spec
+
+

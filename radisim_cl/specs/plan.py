@@ -1,0 +1,144 @@
+"""The plan: a curriculum with everything resolved. What a run executes, and what its digest stands for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from radisim_cl.files import sha256_text
+from radisim_cl.specs.base import Spec
+from radisim_cl.specs.benchmark import BenchmarkSpec
+from radisim_cl.specs.catalog import CatalogSpec, TemplateSet
+from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
+
+
+class CorpusPlan(Spec):
+    """A corpus as it was when the plan was made."""
+
+    pairs: int
+    """Rows of the manifest."""
+    digest: str
+    """SHA-256 of the manifest's bytes."""
+    licences: list[str]
+    """As stated by the manifest or the catalog."""
+
+
+class EntryPlan(Spec):
+    """One ingredient of a stage's stream."""
+
+    entry: MixtureEntry
+    """As written in the stage that it comes from."""
+    stage: str
+    """The stage whose mixture it belongs to; another one's: replay."""
+    share: float
+    """Part of the stage's stream, 0 to 1."""
+    available: int
+    """Pairs of the train split that the filter keeps and that have the caption asked for."""
+    requested: int
+    """Pairs drawn in the stage's planned samples."""
+    repeats: float
+    """Times that each of its pairs is seen by this entry, with the largest extension."""
+
+
+class LossPlan(Spec):
+    """A loss and whether it has what it needs."""
+
+    kind: str
+    """Which."""
+    weight: float
+    """Factor."""
+    contributes: bool
+    """False: no source offers what it needs, and it is not required."""
+    note: str = ""
+    """Why not."""
+
+
+class StagePlan(Spec):
+    """A stage with its numbers."""
+
+    spec: StageSpec
+    """As written, after `use:` and `--set`."""
+    batches: int
+    """Optimizer steps without extensions."""
+    samples: int
+    """Pairs seen in them."""
+    extension: int
+    """Steps of one extension."""
+    entries: list[EntryPlan]
+    """The stream's ingredients, own ones first."""
+    losses: list[LossPlan]
+    """In the order of the spec."""
+
+
+class SubtaskPlan(Spec):
+    """A subtask with what the catalog has for it."""
+
+    id: str
+    """As in the benchmark."""
+    suite: str
+    """Its stage."""
+    items: dict[str, int]
+    """Images by split."""
+    patients: dict[str, int]
+    """Patients of the rarest class by split."""
+    missing: str = ""
+    """Why it cannot be scored; empty when it can."""
+    trained_on: list[str] = []
+    """Sources of it that the curriculum also trains on: the score is not zero-shot on those."""
+
+
+class Estimates(Spec):
+    """What a run is likely to need on the machine that made the plan; not part of the digest."""
+
+    parameters: int
+    """Of the model; 0 when its configuration is not on this machine."""
+    memory_gib: float
+    """Weights, gradients, optimizer and activations of one rank."""
+    hours: float
+    """Training and scoring, from a matrix product timed on this machine; good to a factor of two."""
+
+
+class Plan(Spec):
+    """Everything that determines a run."""
+
+    curriculum: CurriculumSpec
+    """As read."""
+    benchmark: BenchmarkSpec
+    """As read."""
+    catalog: CatalogSpec
+    """As read, root absolute."""
+    templates: TemplateSet | None
+    """As read."""
+    corpora: dict[str, CorpusPlan]
+    """Those that the run touches."""
+    stages: list[StagePlan]
+    """In order."""
+    reserve: int
+    """Optimizer steps for extensions over the whole run."""
+    subtasks: list[SubtaskPlan]
+    """In the benchmark's order."""
+    estimates: Estimates
+    """Memory and hours."""
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two plans the same: not where the data lies, how many threads read it, or how long it takes here."""
+        out = self.model_dump(mode="json", exclude={"estimates": True, "catalog": {"root"}, "curriculum": {"stages", "profiles"}})
+        return out | {"scale": self.curriculum.scale.model_dump(mode="json", exclude={"readers", "save_every"})}
+
+    def digest(self) -> str:
+        """Hex SHA-256 of `identity()`."""
+        return sha256_text(json.dumps(self.identity(), sort_keys=True))
+
+    def differences(self, other: Plan) -> list[str]:
+        """`field: ours, not theirs` for every field that differs."""
+        ours, theirs = _flat(self.identity()), _flat(other.identity())
+        return [f"{k}: {ours.get(k, 'absent')!r}, not {theirs.get(k, 'absent')!r}"
+                for k in sorted(ours.keys() | theirs.keys()) if ours.get(k, "absent") != theirs.get(k, "absent")]
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {k2: v2 for k, v in value.items() for k2, v2 in _flat(v, f"{path}.{k}" if path else str(k)).items()}
+    if isinstance(value, list) and value:
+        return {k2: v2 for i, v in enumerate(value) for k2, v2 in _flat(v, f"{path}[{i}]").items()}
+    return {path: value}

@@ -1,0 +1,180 @@
+"""DeepSpeed, and the only file that knows it.
+
+What it settles (docs/design/engine.md has the measurements): gloo on CPU without the shared-memory op, which would need a C++
+compiler; gradient clipping always set, because absent means 1.0; fused AdamW from torch; learning rates written by us, so that
+the schedule is a function of the step and not a state; NaN losses skipped by all ranks together before the backward pass.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import deepspeed
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from radisim_cl.errors import RadisimError
+from radisim_cl.models.build import Built, Features, Towers
+from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
+
+T = TypeVar("T")
+_CLIENT = "radisim"
+
+
+def init_distributed() -> tuple[int, int]:
+    """Joins the process group that torchrun or deepspeed described, or makes one of a single process; (rank, world size)."""
+    if not dist.is_initialized():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        else:
+            # Training does not use this op, and building it takes a C++ compiler and 45 s.
+            from deepspeed.ops import __compatible_ops__
+
+            __compatible_ops__["deepspeed_shm_comm"] = False
+        # Ranks wait for rank 0 while it scores; that may take longer than the 30 minutes of the default.
+        backend, patience = "nccl" if cuda else "gloo", timedelta(hours=12)
+        if "RANK" in os.environ:
+            dist.init_process_group(backend, timeout=patience)
+        else:
+            os.environ.setdefault("LOCAL_RANK", "0")
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience)
+        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    return dist.get_rank(), dist.get_world_size()
+
+
+class Engine:
+    """A model, its optimizer and the ranks that train it."""
+
+    def __init__(self, built: Built, profile: ProfileSpec, optimizer: OptimizerSpec) -> None:
+        """
+        Args:
+            built: the model with its starting weights.
+            profile: batch, ZeRO stage, precision.
+            optimizer: AdamW or SGD.
+        """
+        self.rank, self.world = init_distributed()
+        self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        self.local_batch = profile.global_batch // self.world
+        autocast = torch.bfloat16 if profile.precision == "bf16" else None
+        towers = Towers(built.model, built.preprocess, autocast)
+        config: dict[str, Any] = {
+            "train_micro_batch_size_per_gpu": self.local_batch,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": optimizer.grad_clip,
+            "zero_optimization": {"stage": profile.zero},
+            "zero_allow_untested_optimizer": True,
+            "steps_per_print": 2**31,
+        }
+        self._engine, *_ = deepspeed.initialize(
+            model=towers, optimizer=_optimizer(towers, optimizer), config=config, dist_init_required=False
+        )
+
+    @property
+    def slots(self) -> slice:
+        """This rank's part of every global batch."""
+        return slice(self.rank * self.local_batch, (self.rank + 1) * self.local_batch)
+
+    def features(self, images: Tensor, tokens: Tensor) -> Features:
+        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained."""
+        self._engine.train()
+        return Features(*self._engine(images, tokens))
+
+    def step(self, loss: Tensor, lr: float) -> bool:
+        """One optimizer step; False, and no update on any rank, when the loss is not finite on one of them."""
+        if not self.all_true(bool(torch.isfinite(loss.detach()))):
+            self._engine.optimizer.zero_grad()
+            return False
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.backward(loss)
+        self._engine.step()
+        return True
+
+    def mean(self, value: Tensor) -> float:
+        """The mean of a scalar over the ranks."""
+        out = value.detach().float().reshape(1).clone()
+        dist.all_reduce(out)
+        return float(out) / self.world
+
+    def all_true(self, flag: bool) -> bool:
+        """Whether a flag holds on every rank."""
+        out = torch.tensor([float(flag)], device=self.device)
+        dist.all_reduce(out, dist.ReduceOp.MIN)
+        return bool(out)
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value, on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value, on every rank."""
+        out: list[Any] = [None] * self.world
+        dist.all_gather_object(out, value)
+        return out
+
+    def barrier(self) -> None:
+        """Waits for every rank."""
+        dist.barrier()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The open_clip model's weights in float32, gathered; complete on every rank."""
+        module: Towers = self._engine.module
+        parameters = list(module.parameters())
+        partitioned = [p for p in parameters if hasattr(p, "ds_id")]
+        with deepspeed.zero.GatheredParameters(partitioned, enabled=bool(partitioned)):
+            return {k: v.detach().cpu().clone() for k, v in module.clip.state_dict().items()}
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Writes `folder/tag`: weights, optimizer and every rank's random state. Called by all ranks."""
+        client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state())}}
+        self._engine.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
+
+    def load(self, folder: Path, tag: str) -> None:
+        """Reads what `save` wrote; the caller has verified the digests.
+
+        Raises:
+            RadisimError: written by another number of ranks.
+        """
+        found, client = self._engine.load_checkpoint(str(folder), tag=tag)
+        if found is None:
+            raise RadisimError(f"{folder / tag}: DeepSpeed found no checkpoint there")
+        kept = client[_CLIENT]
+        if kept["world"] != self.world:
+            raise RadisimError(f"{folder / tag}: written by {kept['world']} ranks, not {self.world}; resume with --nproc {kept['world']}")
+        _set_random_state(kept["rngs"][self.rank])
+
+
+def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    named = [(n, p) for n, p in towers.named_parameters() if p.requires_grad]
+    if spec.kind == "sgd":
+        return torch.optim.SGD([p for _, p in named], lr=0.0)
+    plain = [p for n, p in named if p.ndim < 2 or "logit_scale" in n]
+    matrices = [p for n, p in named if not (p.ndim < 2 or "logit_scale" in n)]
+    groups: Sequence[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": spec.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": np.random.get_state(), "python": random.getstate()}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+    np.random.set_state(state["numpy"])
+    random.setstate(state["python"])
