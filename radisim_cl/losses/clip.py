@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import open_clip
 
-from radisim_cl.losses._base import Batch, Features, Loss
+from radisim_cl.losses._base import Loss
 from radisim_cl.specs.losses import ClipLossSpec
 
 

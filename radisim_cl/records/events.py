@@ -30,7 +30,6 @@ class RunStarted(Event):
     reserve: int
     """Optimizer steps that extensions may use."""
     stages: list[str]
-    unspent: Literal["nobody", "last_stage"]
     world_size: int
     git: str
     versions: dict[str, str]
