@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, InputError, RadisimError
+from radisim_cl.specs.plan import Plan
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False,
@@ -129,7 +130,7 @@ def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, g
         print(line)
 
 
-def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None):  # type: ignore[no-untyped-def]
+def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None) -> Plan:
     from radisim_cl.files import library_file
     from radisim_cl.runs.planning import plan as make
     from radisim_cl.specs.curriculum import load
@@ -146,8 +147,11 @@ def _check_ranks(global_batch: int, nproc: int) -> None:
 
 def _execute(folder: Path, nproc: int | None) -> None:
     if "RANK" not in os.environ:
-        from radisim_cl.runs.directory import load_plan, state
+        from radisim_cl.runs.directory import ended, load_plan, state
 
+        if ended(folder):
+            out.print(f"{folder} has finished; `radisim-cl status {folder}` shows the result", highlight=False)
+            return
         nproc = nproc or state(folder).world_size
         _check_ranks(load_plan(folder).curriculum.scale.global_batch, nproc)
         if nproc > 1:
@@ -159,18 +163,22 @@ def _execute(folder: Path, nproc: int | None) -> None:
     go(folder)
 
 
+def _rank() -> str:
+    return f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
+
+
 def main() -> None:
     """Runs a command; errors that a user can act on become words on stderr and an exit code."""
     try:
         app()
     except RadisimError as e:
-        print(e, file=sys.stderr)
+        print(f"{_rank()}{e}", file=sys.stderr)
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as e:
         if os.environ.get("RADISIM_DEBUG"):
             raise
-        print(f"fault: {type(e).__name__}: {e}\nSet RADISIM_DEBUG=1 for the traceback; a run keeps it in fault.log.", file=sys.stderr)
+        print(f"{_rank()}fault: {type(e).__name__}: {e}\nSet RADISIM_DEBUG=1 for the traceback; a run keeps it in fault.log.", file=sys.stderr)
         sys.exit(EXIT_FAULT)
     sys.exit(EXIT_DONE)

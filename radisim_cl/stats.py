@@ -120,7 +120,8 @@ class Resamples:
 
     def weights(self, patients: Sequence[str]) -> F:
         """(R, n) weights of items by their patients."""
-        return self.counts[:, np.searchsorted(self.patients, np.asarray(patients, dtype=str))]
+        weights: F = self.counts[:, np.searchsorted(self.patients, np.asarray(patients, dtype=str))]
+        return weights
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class Answers:
     @cached_property
     def answer(self) -> I:
         """(n,) index of the chosen class."""
-        return self.scores.argmax(axis=1).astype(np.int64)
+        chosen: I = self.scores.argmax(axis=1).astype(np.int64)
+        return chosen
 
     @cached_property
     def patients_by_class(self) -> list[int]:
@@ -226,11 +228,13 @@ def _confusion(a: Answers, w: F) -> F:
     """(R, K, K) weighted confusion matrices, truth by row."""
     cells = np.zeros((len(a.truth), a.k * a.k))
     cells[np.arange(len(a.truth)), a.truth * a.k + a.answer] = 1
-    return (w @ cells).reshape(-1, a.k, a.k)
+    tables: F = (w @ cells).reshape(-1, a.k, a.k)
+    return tables
 
 
 def _ratio(top: F, bottom: F) -> F:
-    return np.divide(top, bottom, out=np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan), where=bottom > 0)
+    quotient: F = np.divide(top, bottom, out=np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan), where=bottom > 0)
+    return quotient
 
 
 def _mean_defined(x: F) -> F:
@@ -251,7 +255,8 @@ def _balanced_replicates(a: Answers, w: F) -> F:
 def _f1_replicates(a: Answers, w: F) -> F:
     m = _confusion(a, w)
     f1 = _ratio(2 * np.diagonal(m, axis1=1, axis2=2), m.sum(1) + m.sum(2))
-    return np.nan_to_num(f1).mean(1)
+    macro: F = np.nan_to_num(f1).mean(1)
+    return macro
 
 
 def _auc_replicates(a: Answers, w: F) -> F:

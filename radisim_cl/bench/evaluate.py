@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from radisim_cl.bench import floors
-from radisim_cl.bench.items import items, pseudonym
+from radisim_cl.bench.items import MODEL, items, pseudonym
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.images import decode, resize
 from radisim_cl.models.embedder import Embedder
@@ -22,9 +22,6 @@ from radisim_cl.specs.benchmark import BenchmarkSpec
 from radisim_cl.specs.plan import SubtaskPlan
 
 Image = tuple[str, int]
-MODEL = "model"
-"""Who answered, beside the floors."""
-
 
 def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora: Corpora,
             split: Literal["tune", "gate", "report"], readers: int = 2, batch: int = 128) -> pd.DataFrame:

@@ -9,6 +9,9 @@ import pandas as pd
 from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
 
+MODEL = "model"
+"""Who answered, beside the floors."""
+
 
 def items(spec: SubtaskSpec, corpora: Corpora, split: str | None = None) -> pd.DataFrame:
     """One row an image: `source, row, patient, truth` (class index) and `split`; all splits, or one.

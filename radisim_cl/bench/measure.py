@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from radisim_cl.bench.evaluate import MODEL
+from radisim_cl.bench.items import MODEL
 from radisim_cl.records.evidence import GateEvidence
 from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore, SuiteScore
 from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
@@ -52,7 +52,7 @@ def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune"
     out = Measurement(split, {}, {}, {}, {}, {})
     for spec in benchmark.subtasks:
         rows = frame[frame["subtask"] == spec.id]
-        given = {by: _answers(part) for by, part in rows.groupby("by")}
+        given = {str(by): _answers(part) for by, part in rows.groupby("by")}
         if MODEL not in given:
             out.undecidable[spec.id] = f"no item in the {split} split"
             continue

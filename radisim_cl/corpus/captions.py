@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +49,7 @@ def captioned(frame: pd.DataFrame, level: str, templates: TemplateSet | None) ->
     return usable
 
 
-def caption(row: dict[str, Any], level: str, templates: TemplateSet | None, rng: np.random.Generator) -> Caption:
+def caption(row: dict[str, str], level: str, templates: TemplateSet | None, rng: np.random.Generator) -> Caption:
     """The caption of a row; variants and words are drawn from `rng`, the sample's own.
 
     Raises:

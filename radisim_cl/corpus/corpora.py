@@ -41,6 +41,10 @@ class Corpus:
         """Path of a row's image."""
         return self.folder / str(self.frame.at[row, "image"])
 
+    def record(self, row: int) -> dict[str, str]:
+        """A row of the manifest."""
+        return {str(column): str(value) for column, value in self.frame.loc[row].items()}
+
     @property
     def licences(self) -> list[str]:
         """Licences of its pairs."""
@@ -68,8 +72,9 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     if frame["id"].duplicated().any():
         twice = frame.index[frame["id"].duplicated()][0]
         raise InputError(f"{path}:{twice + 2}: the id of this row stands on an earlier row too; ids must be unique")
-    defaults = {"patient": frame["id"], "licence": spec.licence}
-    frame = frame.assign(**{c: defaults.get(c, "") for c in COLUMNS if c not in frame})[list(COLUMNS)]
+    for column in (c for c in COLUMNS if c not in frame):
+        frame[column] = frame["id"] if column == "patient" else spec.licence if column == "licence" else ""
+    frame = frame[list(COLUMNS)]
     for column, values in spec.values.items():
         frame[column] = frame[column].replace(values)
     frame["label"] = frame["labels"].map(_label)

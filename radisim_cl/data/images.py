@@ -24,7 +24,7 @@ def decode(path: Path) -> Tensor:
         InputError: missing, truncated, not an image, or not of 8 bits.
     """
     try:
-        image = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED)
+        image: Tensor = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED)
     except (RuntimeError, OSError) as e:
         raise InputError(f"{path}: cannot be decoded: {str(e).splitlines()[0]}") from None
     if image.dtype != torch.uint8:
@@ -39,7 +39,7 @@ def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
     height, width = image.shape[-2:]
     how = InterpolationMode(spec.interpolation)
     if spec.resize == "squash":
-        out = tv.resize(image, [spec.size, spec.size], how, antialias=True)
+        out: Tensor = tv.resize(image, [spec.size, spec.size], how, antialias=True)
     else:
         scale = spec.size / (min if spec.resize == "shortest" else max)(height, width)
         out = tv.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], how, antialias=True)
@@ -47,14 +47,18 @@ def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
     return out.expand(3, -1, -1)
 
 
-def augment(image: Tensor, spec: AugmentSpec, rng: np.random.Generator, may_flip: bool) -> Tensor:
-    """A random crop, brightness, contrast and (if `may_flip`) mirroring; every draw from `rng`, the sample's own.
+def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: np.random.Generator, may_flip: bool) -> Tensor:
+    """A random crop, resized; then brightness, contrast and (if `may_flip`) mirroring on the small image.
 
     Args:
         image: (C, H, W) uint8 of any size.
         spec: how much.
-        rng: always advanced by the same number of draws.
+        preprocess: the model's input.
+        rng: the sample's own; always advanced by the same number of draws.
         may_flip: false where the caption or a label names a side.
+
+    Returns:
+        (3, size, size) uint8.
     """
     area, ratio, top, left, brightness, contrast, flip = rng.random(7)
     height, width = image.shape[-2:]
@@ -64,6 +68,7 @@ def augment(image: Tensor, spec: AugmentSpec, rng: np.random.Generator, may_flip
         h = max(1, min(height, round(height * math.sqrt(kept) * stretch)))
         w = max(1, min(width, round(width * math.sqrt(kept) / stretch)))
         image = tv.crop(image, round(top * (height - h)), round(left * (width - w)), h, w)
+    image = resize(image, preprocess)
     if spec.jitter:
         image = tv.adjust_brightness(image, 1 + spec.jitter * (2 * brightness - 1))
         image = tv.adjust_contrast(image, 1 + spec.jitter * (2 * contrast - 1))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from radisim_cl.corpus.captions import names_side
-from radisim_cl.data.images import augment, decode, resize
+from radisim_cl.data.images import augment, decode
 from radisim_cl.data.mixture import Mixture, Pair
 from radisim_cl.data.permutation import key
 from radisim_cl.specs.curriculum import AugmentSpec
@@ -51,7 +51,7 @@ class Batch:
 
     def drawn(self) -> dict[str, int]:
         """Pairs by `source/modality`."""
-        return dict(Counter(f"{p.corpus.name}/{p.corpus.frame.at[p.row, 'modality'] or 'unknown'}" for p in self.pairs))
+        return dict(Counter(f"{p.corpus.name}/{p.record['modality'] or 'unknown'}" for p in self.pairs))
 
 
 class Loader:
@@ -94,7 +94,7 @@ class Loader:
         image = decode(pair.corpus.image(pair.row))
         rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))
         labels = str(pair.corpus.frame.at[pair.row, "labels"])
-        return resize(augment(image, self.augmentation, rng, not names_side(pair.caption.text, labels)), self.preprocess)
+        return augment(image, self.augmentation, self.preprocess, rng, not names_side(pair.caption.text, labels))
 
     def _collate(self, pairs: list[Pair], images: list[Tensor]) -> Batch:
         records = [p.record for p in pairs]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +47,9 @@ class Pair:
     key: int
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, str]:
         """Its manifest row."""
-        return self.corpus.frame.loc[self.row].to_dict()
+        return self.corpus.record(self.row)
 
 
 def candidates(corpora: Corpora, entry: MixtureEntry, templates: TemplateSet | None) -> npt.NDArray[np.int64]:
@@ -104,7 +103,8 @@ class Mixture:
         """(entries,) pairs that each entry has given in the first `batches` batches, in O(log batches)."""
         m = batches * self.global_batch
         below = [0] + [self._below(int(edge), m) for edge in self.edges]
-        return np.diff(np.array(below, dtype=np.int64))
+        counts: npt.NDArray[np.int64] = np.array(below[1:], dtype=np.int64) - np.array(below[:-1], dtype=np.int64)
+        return counts
 
     def realised(self, batches: int) -> dict[str, int]:
         """Pairs seen in the first `batches` batches, by source."""
@@ -135,7 +135,7 @@ class Mixture:
         entry = self.entries[e].entry
         corpus = self.corpora[entry.source]
         rng = np.random.Generator(np.random.Philox(key(sample, "caption")))
-        text = caption(corpus.frame.loc[row].to_dict(), entry.captions, self.templates, rng)
+        text = caption(corpus.record(row), entry.captions, self.templates, rng)
         return Pair(corpus, row, e, text, sample)
 
 

@@ -13,7 +13,8 @@ CONFIGS = Path(__file__).parent / "configs"
 
 def _configs() -> dict[str, Path]:
     spec = importlib.util.find_spec("open_clip")
-    assert spec is not None and spec.origin is not None, "open_clip_torch is a dependency"
+    assert spec is not None, "open_clip_torch is a dependency"
+    assert spec.origin is not None
     files = [*(Path(spec.origin).parent / "model_configs").glob("*.json"), *CONFIGS.glob("*.json")]
     return {p.stem: p for p in files}
 

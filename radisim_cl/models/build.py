@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +59,26 @@ def build(spec: ModelSpec, seed: int) -> Built:
     torch.manual_seed(seed)
     own = (CONFIGS / f"{spec.arch}.json").is_file()
     # DeepSpeed cannot broadcast a 0-d parameter; open_clip reshapes logit_scale on load, so checkpoints stay interchangeable.
-    model = open_clip.create_model(
-        spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
-        force_preprocess_cfg={"resize_mode": "squash"} if own else None,
-    )
+    with _quiet():
+        model = open_clip.create_model(
+            spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
+            force_preprocess_cfg={"resize_mode": "squash"} if own else None,
+        )
     cfg = dict(model.visual.preprocess_cfg)
     size = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
     preprocess = PreprocessSpec(size=size, mean=cfg["mean"], std=cfg["std"], resize=cfg["resize_mode"], interpolation=cfg["interpolation"])
     return Built(model, open_clip.get_tokenizer(spec.arch), preprocess, copy.deepcopy(_model_cfg(spec.arch)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip warns on the root logger that a model without pretrained weights has none; here that is a choice."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _model_cfg(arch: str) -> dict[str, Any]:
@@ -83,6 +97,9 @@ class Towers(nn.Module):
     The scale is clamped here and not after the step: ZeRO keeps detached fp32 copies that a later clamp would miss.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, clip: nn.Module, preprocess: PreprocessSpec, autocast: torch.dtype | None = None) -> None:
         super().__init__()
         self.clip, self.autocast = clip, autocast
@@ -92,7 +109,7 @@ class Towers(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(b, 3, S, S) uint8 and (b, context) ids to (b, D), (b, D) in float32 and the scale."""
         image, text = self.image(images), self.text(tokens)
-        return image, text, self.clip.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()  # type: ignore[operator, union-attr]
+        return image, text, self.clip.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()  # type: ignore[operator]
 
     def image(self, images: Tensor) -> Tensor:
         """(b, D) unit image embeddings in float32."""

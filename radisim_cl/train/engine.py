@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import deepspeed
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -23,6 +22,10 @@ from torch import Tensor, nn
 from radisim_cl.errors import RadisimError
 from radisim_cl.models.build import Built, Features, Towers
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+import deepspeed
 
 T = TypeVar("T")
 _CLIENT = "radisim"
@@ -45,7 +48,7 @@ def init_distributed() -> tuple[int, int]:
             dist.init_process_group(backend, timeout=patience)
         else:
             os.environ.setdefault("LOCAL_RANK", "0")
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience)
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience)  # type: ignore[attr-defined]
         deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
     return dist.get_rank(), dist.get_world_size()
 

@@ -26,4 +26,5 @@ def score(spec: SubtaskSpec, images: F, prompts: F) -> F:
         mean = prompts[start : start + len(names)].mean(axis=0)
         out.append(mean / np.linalg.norm(mean))
         start += len(names)
-    return (images @ np.stack(out).T).astype(np.float32)
+    scores: F = (images @ np.stack(out).T).astype(np.float32)
+    return scores

@@ -1,0 +1,37 @@
+# Everything a newcomer needs: `make test` from a fresh clone sets up and tests; `make run` sets up and trains.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+
+.PHONY: install check test test-slow run schema clean
+
+install: $(VENV)/.installed
+
+# torch and torchvision come from the same release of the default index: a CPU-only torch beside it cannot import torchvision.
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/python -c "import torchvision"
+	touch $@
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+run: install
+	$(BIN)/radisim-cl run open_sample
+
+schema: install
+	mkdir -p docs/schema
+	for kind in curriculum stage benchmark catalog templates; do $(BIN)/radisim-cl schema $$kind > docs/schema/$$kind.json; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

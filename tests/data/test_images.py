@@ -1,0 +1,105 @@
+"""Decoding refuses what it would get wrong; resizing gives the pixels of open_clip's own preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from radisim_cl.data.images import decode, resize
+from radisim_cl.errors import InputError
+from radisim_cl.specs.preprocess import PreprocessSpec
+
+
+def picture(height: int, width: int, mode: str = "RGB") -> Image.Image:
+    """Smooth blobs with edges and a little noise, as radiographs have."""
+    rng = np.random.default_rng(height * 1000 + width)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    pixels = np.stack([90 + 60 * np.sin(3 * x + c) * np.cos(2 * y) + 50 * (x**2 + y**2 < 0.4) + rng.normal(0, 4, x.shape) for c in range(3)], axis=-1)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).convert(mode)
+
+
+def spec(resize_mode: str, size: int = 64, interpolation: str = "bicubic") -> PreprocessSpec:
+    """A model's input."""
+    return PreprocessSpec.model_validate({"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "resize": resize_mode, "interpolation": interpolation})
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("L", "L"), ("1", "L"), ("LA", "L"), ("RGB", "RGB"), ("RGBA", "RGB"), ("P", "RGB")])
+def test_decoded_png_has_the_pixels_that_were_saved(tmp_path: Path, mode: str, expected: str) -> None:
+    """Grey stays grey, transparency is dropped, and a palette is looked up rather than taken for grey values."""
+    saved = picture(30, 20).convert(mode)
+    if mode.endswith("A"):
+        saved.putalpha(Image.fromarray(np.tile(np.arange(20, dtype=np.uint8), (30, 1))))
+    saved.save(tmp_path / "image.png")
+    found, pixels = decode(tmp_path / "image.png"), np.atleast_3d(np.asarray(saved.convert(expected)))
+    assert found.dtype == torch.uint8
+    np.testing.assert_array_equal(found.expand(pixels.shape[2], -1, -1).permute(1, 2, 0).numpy(), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_decoded_jpeg_is_near(tmp_path: Path, mode: str) -> None:
+    saved = picture(64, 48, mode)
+    saved.save(tmp_path / "image.jpg", quality=95)
+    found = decode(tmp_path / "image.jpg").permute(1, 2, 0).numpy().astype(float)
+    assert np.abs(found - np.atleast_3d(np.asarray(saved))).mean() < 4
+
+
+def cut(path: Path, share: float) -> None:
+    """Writes a picture whose file ends too soon."""
+    picture(64, 64).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+@pytest.mark.parametrize(("name", "write", "said"), [
+    ("deep.png", lambda p: Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(p), "8-bit"),
+    ("cut.jpg", lambda p: cut(p, 0.6), "cannot be decoded"),
+    ("cut.png", lambda p: cut(p, 0.6), "cannot be decoded"),
+    ("words.png", lambda p: p.write_text("not an image"), "cannot be decoded"),
+    ("empty.png", lambda p: p.write_bytes(b""), "cannot be decoded"),
+    ("missing.png", lambda p: None, "cannot be decoded.*No such file"),
+    ("moving.gif", lambda p: picture(20, 20).save(p, save_all=True, append_images=[picture(20, 20, "L"), picture(20, 20)]), ""),
+    ("ink.jpg", lambda p: picture(20, 20).convert("CMYK").save(p), ""),
+], ids=lambda v: v if isinstance(v, str) and "." in v else "")
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, name: str, write: Callable[[Path], None], said: str) -> None:
+    """16 bits have no agreed window, frames and inks no agreed order; all say which file it is, in one line."""
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=said) as refused:
+        decode(tmp_path / name)
+    assert str(tmp_path / name) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+SIZES = [(80, 64), (64, 80), (97, 251), (300, 200), (513, 512), (30, 20), (41, 64)]
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("resize_mode", "interpolation"), [("squash", "bicubic"), ("longest", "bicubic"), ("shortest", "bicubic"), ("squash", "bilinear")])
+def test_resized_pixels_are_open_clips(tmp_path: Path, shape: tuple[int, int], mode: str, resize_mode: str, interpolation: str) -> None:
+    saved = picture(*shape, mode)
+    saved.save(tmp_path / "image.png")
+    stock = image_transform_v2(PreprocessCfg(size=64, resize_mode=resize_mode, interpolation=interpolation, mean=(0, 0, 0), std=(1, 1, 1)), is_train=False)
+    ours = resize(decode(tmp_path / "image.png"), spec(resize_mode, 64, interpolation))
+    assert ours.dtype == torch.uint8
+    assert ours.shape == (3, 64, 64)
+    difference = (ours.float() / 255 - stock(saved)).abs()
+    assert difference.mean() <= 3 / 255
+
+
+def test_longest_pads_with_black_in_the_middle(tmp_path: Path) -> None:
+    Image.new("L", (20, 40), 200).save(tmp_path / "image.png")
+    out = resize(decode(tmp_path / "image.png"), spec("longest"))
+    assert (out[:, :, :15] == 0).all()
+    assert (out[:, :, 49:] == 0).all()
+    assert (out[:, :, 17:47] == 200).all()
+
+
+def test_shortest_keeps_the_middle(tmp_path: Path) -> None:
+    pixels = np.repeat(np.array([0, 100, 200], dtype=np.uint8), 40)[:, None].repeat(40, axis=1)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    assert (resize(decode(tmp_path / "image.png"), spec("shortest"))[:, 4:60] == 100).all()

@@ -1,0 +1,274 @@
+"""Scores and intervals against scikit-learn, SciPy, brute force and simulation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import ndtri
+from scipy.stats import binomtest
+from sklearn import metrics
+
+from radisim_cl.specs.metrics import BY_PROTOCOL
+from radisim_cl.stats import Answers, Estimate, Resamples, mean, mover, newcombe_auc, wilson
+
+F = npt.NDArray[np.float64]
+METRICS = BY_PROTOCOL["classify"]
+
+
+def drawn(seed: int, classes: int, clustered: bool, patients: int = 25) -> Answers:
+    """Answers of a mediocre model, their scores rounded so that there are ties; a patient has one item or up to four."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 5, patients) if clustered else np.ones(patients, dtype=int)
+    names = np.repeat([f"p{i:02d}" for i in range(patients)], sizes)
+    truth = rng.integers(0, classes, len(names))
+    truth[:classes] = np.arange(classes)
+    scores = np.round(rng.normal(0, 1, (len(names), classes)) + np.eye(classes)[truth], 1)
+    return Answers(names, truth, scores)
+
+
+def certain(truth: list[int], answer: list[int], classes: int) -> Answers:
+    """Answers given without doubt, each by a patient of its own."""
+    return Answers(np.array([f"p{i:03d}" for i in range(len(truth))]), np.array(truth), np.eye(classes)[answer])
+
+
+def oracle(metric: str, a: Answers, weights: F) -> float:
+    """Scikit-learn's value of a metric with item weights; NaN where it is undefined."""
+    chosen = a.scores.argmax(axis=1)
+    if metric == "accuracy":
+        return float(metrics.accuracy_score(a.truth, chosen, sample_weight=weights))
+    if metric == "balanced_accuracy":
+        with warnings.catch_warnings():  # about a class that is not in this draw: its recall is left out
+            warnings.simplefilter("ignore")
+            return float(metrics.balanced_accuracy_score(a.truth, chosen, sample_weight=weights))
+    if metric == "macro_f1":
+        return float(metrics.f1_score(a.truth, chosen, sample_weight=weights, average="macro", labels=range(a.k), zero_division=0))
+    margins = [a.scores[:, 1] - a.scores[:, 0]] if a.k == 2 else list(a.scores.T)
+    each = []
+    for c, margin in zip([1] if a.k == 2 else range(a.k), margins, strict=True):
+        positive = a.truth == c
+        if weights[positive].sum() > 0 and weights[~positive].sum() > 0:
+            each.append(metrics.roc_auc_score(positive, margin, sample_weight=weights))
+    return float(np.mean(each)) if each else float("nan")
+
+
+@pytest.mark.parametrize("clustered", [False, True], ids=["one item", "clustered"])
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("metric", METRICS)
+def test_value_and_every_replicate_are_scikit_learns(metric: str, classes: int, clustered: bool) -> None:
+    for seed in range(2):
+        a = drawn(seed, classes, clustered)
+        resamples = Resamples.draw(list(a.patients), seed=seed, replicates=30)
+        estimate = a.estimate(metric, resamples)
+        assert estimate.value == pytest.approx(oracle(metric, a, np.ones(len(a.truth))), abs=1e-12)
+        expected = [oracle(metric, a, w) for w in resamples.weights(list(a.patients))]
+        np.testing.assert_allclose(estimate.replicates, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("metric", METRICS)
+def test_replicates_without_a_class(metric: str, classes: int) -> None:
+    """Class 0 belongs to one patient, so a third of the draws lack it: recall and AUC leave it out, F1 counts it as 0."""
+    answer = [0, 1, 1, 0, classes - 1, classes - 1]
+    truth = [0, 1, 1, 1, classes - 1, classes - 1]
+    a = certain(truth, answer, classes)
+    resamples = Resamples.draw(list(a.patients), replicates=80)
+    estimate = a.estimate(metric, resamples)
+    weights = resamples.weights(list(a.patients))
+    lacking = weights[:, 0] == 0
+    assert 10 < lacking.sum() < 70
+    np.testing.assert_allclose(estimate.replicates, [oracle(metric, a, w) for w in weights], atol=1e-12)
+    assert np.isnan(estimate.replicates[lacking]).all() == (metric == "auc" and classes == 2)
+    assert all(np.isfinite(estimate.bounds(0.025)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patients_are_drawn_whole_and_as_often_as_there_are(seed: int) -> None:
+    a = drawn(seed, 3, clustered=True)
+    resamples = Resamples.draw(list(a.patients), seed=seed, replicates=50)
+    weights = resamples.weights(list(a.patients))
+    for patient in np.unique(a.patients):
+        assert (np.ptp(weights[:, a.patients == patient], axis=1) == 0).all()
+    np.testing.assert_array_equal(resamples.counts.sum(axis=1), len(np.unique(a.patients)))
+    shuffled = Resamples.draw(list(a.patients)[::-1], seed=seed, replicates=50)
+    np.testing.assert_array_equal(shuffled.counts, resamples.counts)
+    assert not np.array_equal(Resamples.draw(list(a.patients), seed=seed + 1, replicates=50).counts, resamples.counts)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (1, 29), (148, 263)])
+@pytest.mark.parametrize("alpha", [0.005, 0.025, 0.05])
+def test_wilson_is_scipys(correct: int, n: int, alpha: float) -> None:
+    expected = binomtest(correct, n).proportion_ci(confidence_level=1 - 2 * alpha, method="wilson")
+    assert wilson(correct / n, n, alpha) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("auc", "positives", "negatives"), [(0.5, 5, 5), (0.82, 12, 30), (0.97, 8, 8), (0.3, 40, 10), (1.0, 10, 10),
+                                                            (1.0, 40, 7), (0.0, 10, 10)])
+@pytest.mark.parametrize("alpha", [0.005, 0.025])
+def test_newcombe_is_the_edge_of_the_grid_of_compatible_values(auc: float, positives: int, negatives: int, alpha: float) -> None:
+    """Independently of root finding: every theta on a fine grid from which `auc` is at most z standard errors away.
+
+    The standard error is Hanley and McNeil's, with both group sizes replaced by their mean (Newcombe 2006, method 5).
+    """
+    theta = np.linspace(0, 1, 200_001)[1:-1]
+    q1, q2, each = theta / (2 - theta), 2 * theta**2 / (1 + theta), (positives + negatives) / 2
+    hanley = (theta * (1 - theta) + (each - 1) * (q1 - theta**2) + (each - 1) * (q2 - theta**2)) / (positives * negatives)
+    inside = theta[np.abs(auc - theta) <= float(ndtri(1 - alpha)) * np.sqrt(hanley)]
+    low, high = newcombe_auc(auc, positives, negatives, alpha)
+    assert (low, high) == pytest.approx((inside.min(), inside.max()), abs=2e-5)
+    assert low <= auc <= high
+    assert high - low > 0.05
+
+
+def test_newcombe_shrinks_with_patients() -> None:
+    widths = [np.diff(newcombe_auc(0.8, n, n, 0.025))[0] for n in (5, 10, 20, 40, 200)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 0.1 < widths[0]
+
+
+@pytest.mark.parametrize("n", [5, 10, 50])
+def test_newcombe_of_a_perfect_auc_is_not_certain(n: int) -> None:
+    low, high = newcombe_auc(1.0, n, n, 0.025)
+    assert low < 1 - 1 / (2 * n)
+    assert high == 1
+
+
+def test_mover_of_one_is_itself() -> None:
+    assert mover([0.7], [(0.4, 0.9)]) == pytest.approx((0.4, 0.9))
+
+
+def test_mover_of_two_by_hand() -> None:
+    """Deviations 0.3 and 0.4 below, 0.1 and 0 above: half of their hypotenuse from the mean."""
+    assert mover([0.5, 0.9], [(0.2, 0.6), (0.5, 0.9)]) == pytest.approx((0.7 - 0.25, 0.7 + 0.05))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_perfect_score_is_not_certain(metric: str, classes: int) -> None:
+    truth = [c for c in range(classes) for _ in range(8)]
+    estimate = certain(truth, truth, classes).estimate(metric, Resamples.draw([f"p{i:03d}" for i in range(len(truth))], replicates=100))
+    low, high = estimate.bounds(0.025)
+    assert estimate.value == high == 1
+    assert low < 0.95
+
+
+@pytest.mark.parametrize(("truth", "answer"), [([0, 0, 0], [0, 1, 0]), ([1, 1], [1, 1])])
+def test_the_auc_of_one_class_is_refused(truth: list[int], answer: list[int]) -> None:
+    a = certain(truth, answer, 2)
+    with pytest.raises(ValueError, match="single class"):
+        a.estimate("auc", Resamples.draw(list(a.patients), replicates=10))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_bounds_where_a_class_has_no_item(metric: str) -> None:
+    """A small split may lack a class; the scorecard still states the other classes' score with an interval."""
+    a = certain([0, 1, 0, 1, 0, 1], [0, 1, 0, 0, 0, 1], 3)
+    estimate = a.estimate(metric, Resamples.draw(list(a.patients), replicates=50))
+    low, high = estimate.bounds(0.025)
+    assert low <= estimate.value <= high
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_bounds_widen_as_alpha_falls_and_hold_the_value(metric: str) -> None:
+    a = drawn(5, 3, clustered=True)
+    estimate = a.estimate(metric, Resamples.draw(list(a.patients), replicates=400))
+    bounds = [estimate.bounds(alpha) for alpha in (0.4, 0.2, 0.1, 0.05, 0.025, 0.01, 0.001)]
+    lows, highs = zip(*bounds, strict=True)
+    assert list(lows) == sorted(lows, reverse=True)
+    assert list(highs) == sorted(highs)
+    assert lows[0] <= estimate.value <= highs[0]
+    assert lows[-1] < lows[0]
+
+
+def test_bounds_are_the_hull_of_bootstrap_and_guard() -> None:
+    replicates = np.append(np.arange(101) / 100, np.nan)
+    for guard, expected in {(0.4, 0.6): (0.1, 0.9), (0.0, 0.6): (0.0, 0.9), (0.3, 1.0): (0.1, 1.0)}.items():
+        assert Estimate(0.5, replicates, lambda alpha, g=guard: g).bounds(0.1) == pytest.approx(expected)  # type: ignore[misc]
+
+
+def test_bounds_without_a_defined_replicate_are_the_guards() -> None:
+    assert Estimate(0.5, np.full(10, np.nan), lambda alpha: (0.2, 0.8)).bounds(0.1) == (0.2, 0.8)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.25, 0.5])
+def test_rescaled_is_a_linear_map(chance: float) -> None:
+    a = drawn(2, 3, clustered=True)
+    raw = a.estimate("accuracy", Resamples.draw(list(a.patients), replicates=200))
+    skill = raw.rescaled(chance)
+    assert skill.value == pytest.approx((raw.value - chance) / (1 - chance))
+    np.testing.assert_allclose(skill.replicates, (raw.replicates - chance) / (1 - chance))
+    for alpha in (0.01, 0.1):
+        assert skill.bounds(alpha) == pytest.approx(tuple((b - chance) / (1 - chance) for b in raw.bounds(alpha)))
+
+
+def test_mean_of_estimates_with_shared_draws_by_hand() -> None:
+    """Draw by draw over what is defined there, so that shared patients count as what they are: dependent."""
+    a = Estimate(0.4, np.array([0.2, 0.4, np.nan, np.nan]), lambda alpha: (0.1, 0.7))
+    b = Estimate(0.8, np.array([0.6, np.nan, 1.0, np.nan]), lambda alpha: (0.4, 0.8))
+    both = mean([a, b])
+    assert both.value == pytest.approx(0.6)
+    np.testing.assert_allclose(both.replicates, [0.4, 0.4, 1.0, np.nan])
+    assert both.guard(0.1) == pytest.approx((0.6 - 0.25, 0.6 + 0.15))
+    assert both.bounds(0.0) == pytest.approx((0.35, 1.0))
+
+
+def test_mean_of_an_estimate_with_itself_is_no_more_certain() -> None:
+    """Averaging the same subtask twice adds no information; independent draws would narrow it by the root of 2."""
+    a = drawn(1, 2, clustered=True)
+    one = a.estimate("accuracy", Resamples.draw(list(a.patients)))
+    np.testing.assert_allclose(mean([one, one]).replicates, one.replicates)
+
+
+def test_mean_of_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no estimates"):
+        mean([])
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("accuracy", 0.6), ("balanced_accuracy", 1 / 3), ("macro_f1", 1 / 3), ("auc", 0.5)])
+def test_chance(metric: str, expected: float) -> None:
+    a = certain([0] * 6 + [1] * 3 + [2], [0] * 10, 3)
+    assert a.chance(metric) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 6])
+def test_no_answer_without_looking_expects_more_macro_f1_than_chance(classes: int) -> None:
+    """Brute force: answer class c with probability q_c, whatever the image; the expected F1 of c is 2 p q / (p + q)."""
+    rng = np.random.default_rng(classes)
+    truth = [*range(classes), *rng.integers(0, classes, 20).tolist()]
+    p = np.bincount(truth, minlength=classes) / len(truth)
+    q = np.concatenate([rng.dirichlet(np.full(classes, a), 20_000) for a in (0.3, 1.0, 5.0)] + [p[None]])
+    expected = (2 * p * q / (p + q)).mean(axis=1)
+    chance = certain(truth, truth, classes).chance("macro_f1")
+    assert expected.max() == pytest.approx(chance)
+
+
+def _accuracy_data(p: float, rng: np.random.Generator) -> tuple[Answers, str, float]:
+    sizes = rng.integers(1, 4, 30)
+    names = np.repeat([f"p{i:02d}" for i in range(30)], sizes)
+    # Items of a patient are alike: beta-binomial with an intra-patient correlation of 1/11.
+    right = rng.random(len(names)) < np.repeat(rng.beta(10 * p, 10 * (1 - p), 30), sizes)
+    truth = rng.integers(0, 3, len(names))
+    return Answers(names, truth, np.eye(3)[np.where(right, truth, (truth + 1) % 3)]), "accuracy", p
+
+
+def _auc_data(auc: float, rng: np.random.Generator) -> tuple[Answers, str, float]:
+    shift = np.sqrt(2) * float(ndtri(auc))
+    sizes = rng.integers(1, 4, 30)
+    truth = np.repeat(np.arange(30) % 2, sizes)
+    margin = shift * truth + np.sqrt(0.3) * np.repeat(rng.normal(0, 1, 30), sizes) + np.sqrt(0.7) * rng.normal(0, 1, len(truth))
+    names = np.repeat([f"p{i:02d}" for i in range(30)], sizes)
+    return Answers(names, truth, np.stack([-margin, margin], axis=1)), "auc", auc
+
+
+@pytest.mark.parametrize(("simulate", "truth"), [(_accuracy_data, 0.7), (_accuracy_data, 0.95), (_auc_data, 0.8)])
+def test_coverage(simulate: Callable[[float, np.random.Generator], tuple[Answers, str, float]], truth: float) -> None:
+    """The 95 % interval holds the true score of 30 patients with one to three items in at least 92 % of 300 studies."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        a, metric, true = simulate(truth, rng)
+        low, high = a.estimate(metric, Resamples.draw(list(a.patients), replicates=400)).bounds(0.025)
+        held += low <= true <= high
+    assert held / 300 >= 0.92
