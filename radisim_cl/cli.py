@@ -102,7 +102,8 @@ def schema(kind: Annotated[str, typer.Argument(help="curriculum, stage, benchmar
 
 
 @app.command()
-def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one.")] = None) -> None:
+def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one.")] = None,
+           svg: Annotated[Path | None, typer.Option(help="Also draw what is shown into this file.")] = None) -> None:
     """Tell what happened in a run and where it is; the result, if it has finished."""
     from radisim_cl.records.ledger import read
     from radisim_cl.records.state import fold
@@ -112,12 +113,15 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     folder = find(run)
     events, note = read(folder)
     state = fold(events)
-    out.print(f"[bold]{folder}[/bold] {note}", highlight=False)
-    out.print(status_table(events, state), highlight=False)
+    page = Console(width=150, record=True) if svg else out
+    page.print(f"[bold]{folder}[/bold] {note}", highlight=False)
+    page.print(status_table(events, state), highlight=False)
     if state.status == "finished":
         from radisim_cl.runs.scores import result
 
-        out.print(scorecard_table(result(folder, state)))
+        page.print(scorecard_table(result(folder, state)))
+    if svg:
+        page.save_svg(str(svg), title=f"radisim-cl status {folder.name}")
 
 
 @app.command("ls")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from radisim_cl.corpus.captions import names_side
 from radisim_cl.data.images import augment, decode
-from radisim_cl.data.mixture import Mixture, Pair
+from radisim_cl.data.mixture import Mixture, Pair, group
 from radisim_cl.data.permutation import key
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
@@ -51,7 +51,7 @@ class Batch:
 
     def drawn(self) -> dict[str, int]:
         """Pairs by `source/modality`."""
-        return dict(Counter(f"{p.corpus.name}/{p.record['modality'] or 'unknown'}" for p in self.pairs))
+        return dict(Counter(group(p.corpus.name, p.record["modality"]) for p in self.pairs))
 
 
 class Loader:

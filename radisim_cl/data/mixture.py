@@ -8,7 +8,6 @@ any is seen twice.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,6 +62,11 @@ def candidates(corpora: Corpora, entry: MixtureEntry, templates: TemplateSet | N
     return np.flatnonzero(keep.to_numpy()).astype(np.int64)
 
 
+def group(source: str, modality: str) -> str:
+    """What the mixture's ledger counts by."""
+    return f"{source}/{modality or 'unknown'}"
+
+
 class Mixture:
     """The stream of one attempt at a stage."""
 
@@ -106,12 +110,15 @@ class Mixture:
         counts: npt.NDArray[np.int64] = np.array(below[1:], dtype=np.int64) - np.array(below[:-1], dtype=np.int64)
         return counts
 
-    def realised(self, batches: int) -> dict[str, int]:
-        """Pairs seen in the first `batches` batches, by source."""
-        out: Counter[str] = Counter()
-        for e, count in zip(self.entries, self.drawn(batches), strict=True):
-            out[e.entry.source] += int(count)
-        return dict(out)
+    def asked(self, batches: int) -> dict[str, float]:
+        """Pairs that the shares ask for in the first `batches` batches, by `source/modality`."""
+        out: dict[str, float] = {}
+        for e, rows in zip(self.entries, self.rows, strict=True):
+            modality = self.corpora[e.entry.source].frame["modality"].to_numpy()[rows]
+            for value, count in zip(*np.unique(modality, return_counts=True), strict=True):
+                name = group(e.entry.source, str(value))
+                out[name] = out.get(name, 0.0) + e.share * batches * self.global_batch * float(count) / len(rows)
+        return {k: round(v, 1) for k, v in out.items()}
 
     def _entry_of(self, slot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         point = (slot.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(self.offset)) % np.uint64(_TURN)

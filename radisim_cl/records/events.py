@@ -74,6 +74,8 @@ class CheckpointCommitted(Event):
     why: Literal["initial", "periodic", "look", "signal"]
     drawn: dict[str, int]
     """Pairs seen in this attempt, by `source/modality`."""
+    asked: dict[str, float]
+    """What the mixture's shares ask for, the same way."""
 
 
 class Scored(Event):

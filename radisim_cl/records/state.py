@@ -30,6 +30,7 @@ class RunState:
         started: whether that stage has begun.
         attempt: of that stage, from 0; a rewind makes a new one, with a new key of the sample stream.
         batch: optimizer steps of the attempt that `checkpoint` holds.
+        planned: steps of the attempt without extensions; the schedule's length.
         target: steps of the attempt at which the next look is due.
         look: looks decided in this attempt.
         scored: a look that was scored and not yet decided.
@@ -53,6 +54,7 @@ class RunState:
     started: bool = False
     attempt: int = 0
     batch: int = 0
+    planned: int = 0
     target: int = 0
     look: int = 0
     scored: ev.Scored | None = None
@@ -93,6 +95,7 @@ class RunState:
                 self.entries[e.stage] = Entry(self.checkpoint, self.reserve)
                 self.attempts[e.stage] = self.attempt = e.attempt
                 self.started, self.batch, self.target, self.look = True, 0, e.planned, 0
+                self.planned = e.planned
                 self.scored, self.decided, self.reported = None, None, False
                 self.reserve -= e.from_reserve
             case ev.CheckpointCommitted():

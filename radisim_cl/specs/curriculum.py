@@ -147,6 +147,8 @@ class ProfileSpec(Spec):
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
+    gates: Literal["enforce", "observe", "off"] | None = None
+    """Mode of every gate at this scale; nothing: each stage's own. A scale too small to pass gates observes them."""
 
 
 class CurriculumSpec(Document):
@@ -181,6 +183,10 @@ class CurriculumSpec(Document):
     def scale(self) -> ProfileSpec:
         """The profile in use."""
         return self.profiles[self.profile]
+
+    def gate_mode(self, stage: StageSpec) -> Literal["enforce", "observe", "off"]:
+        """The mode in which a stage's gate runs."""
+        return self.scale.gates or stage.gate.mode
 
     def stage_problems(self) -> list[Problem]:
         """What is wrong between stages rather than within one."""

@@ -160,7 +160,7 @@ def test_seed_stage_and_attempt_change_the_stream(corpora: Corpora, change: dict
         return [(p.entry, p.row) for n in range(5) for p in m.batch(n)]
 
     first = mixture(corpora, three())
-    other = mixture(corpora, three(), **change)
+    other = mixture(corpora, three(), **change)  # type: ignore[arg-type]
     assert rows(first) == rows(mixture(corpora, three()))
     assert rows(first) != rows(other)
     assert not {p.key for p in first.batch(0)} & {p.key for p in other.batch(0)}

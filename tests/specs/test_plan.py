@@ -1,0 +1,365 @@
+"""A plan: its shares and counts add up, its limits hold for every pair that is really drawn, and its digest stands for what is trained."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.data.mixture import Mixture
+from radisim_cl.errors import Problem, SpecError
+from radisim_cl.runs import planning
+from radisim_cl.runs.tables import plan_table
+from radisim_cl.specs.curriculum import load
+from radisim_cl.specs.losses import MultiPositiveLossSpec
+from radisim_cl.specs.plan import Plan, StagePlan
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+CT, OTHERS = {"source": "drawn", "captions": "anatomy", "where": {"modality": "CT"}}, {"source": "drawn", "captions": "anatomy",
+                                                                                       "where": {"modality": ["MR", "DR"]}}
+THRESHOLD: dict[str, Any] = {"kind": "threshold", "at_least": 0.1}
+
+
+@pytest.fixture(autouse=True)
+def here(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The working directory is the world; how fast this machine is does not matter here."""
+    monkeypatch.chdir(world.root)
+    monkeypatch.setattr(planning, "_macs_per_second", lambda: 1e9)
+    return world
+
+
+def make(*sets: str) -> Plan:
+    """The plan of the world's curriculum."""
+    return planning.plan(load("curricula/toy.yaml", sets), Path("curricula"))
+
+
+def refused(*sets: str) -> list[Problem]:
+    """What is wrong with it."""
+    with pytest.raises(SpecError) as caught:
+        make(*sets)
+    return list(caught.value.problems)
+
+
+def set_data(world: World, stage: str, **changes: object) -> None:
+    """Changes fields of a stage file's `data`."""
+    file = f"stages/{stage}.yaml"
+    world.edit(file, data=yaml.safe_load((world.root / file).read_text())["data"] | changes)
+
+
+def set_subtasks(world: World, **sources: str) -> None:
+    """Gives subtasks another source; the names are ids with `_` for the dot."""
+    tasks = yaml.safe_load((world.root / "benchmarks/toy.yaml").read_text())["subtasks"]
+    world.edit("benchmarks/toy.yaml", subtasks=[t | ({"items": [{"source": sources[k]}]} if (k := t["id"].replace(".", "_")) in sources else {})
+                                                for t in tasks])
+
+
+def add_corpus(world: World, name: str, rename: str = "", shares: dict[str, float] | None = None, **columns: str | list[str]) -> int:
+    """A second corpus with the images of the first, other columns, and other patients unless they keep their names; how many rows."""
+    frame = pd.read_csv(world.root / "data" / "manifest.csv", dtype=str, keep_default_na=False)
+    for column, value in columns.items():
+        frame[column] = value
+    frame.assign(patient=rename + frame["patient"]).to_csv(world.root / "data" / f"{name}.csv", index=False)
+    corpora = yaml.safe_load((world.root / "catalogs/toy.yaml").read_text())["corpora"]
+    new = corpora["drawn"] | {"manifest": f"{name}.csv"} | ({"splits": {"*": shares}} if shares else {})
+    world.edit("catalogs/toy.yaml", corpora=corpora | {name: new})
+    return len(frame)
+
+
+def longest(plan: Plan, stage: StagePlan) -> int:
+    """Steps of a stage with all its extensions."""
+    return stage.batches + min(plan.reserve, (stage.spec.gate.looks - 1) * stage.extension)
+
+
+def most_seen(plan: Plan, stage: StagePlan, attempts: int = 20) -> int:
+    """How often the most often drawn pair is seen, in the worst of some attempts."""
+    corpora, worst = Corpora(plan.catalog, plan.benchmark.version), 0
+    for attempt in range(attempts):
+        stream = Mixture(stage.entries, corpora, plan.templates, plan.curriculum.scale.global_batch, plan.curriculum.seed, stage.spec.name, attempt)
+        seen = Counter((pair.corpus.name, pair.row) for n in range(longest(plan, stage)) for pair in stream.batch(n))
+        worst = max(worst, *seen.values())
+    return worst
+
+
+# Shares and counts.
+
+@pytest.mark.parametrize("sets", [(), ("stages.anatomy.data.replay=0",), ("stages.anatomy.train.share=0.13",),
+                                  ("stages.anatomy.data.mixture.0.weight=0",), ("profiles.laptop.budget={samples: 5000, reserve: 0}",)])
+def test_shares_sum_to_one_and_counts_to_the_samples(sets: tuple[str, ...]) -> None:
+    plan = make(*sets)
+    batch = plan.curriculum.scale.global_batch
+    for stage in plan.stages:
+        assert stage.samples == stage.batches * batch
+        assert sum(e.share for e in stage.entries) == pytest.approx(1)
+        assert all(e.requested == pytest.approx(e.share * stage.samples, abs=0.51) for e in stage.entries)
+    used = (sum(s.batches for s in plan.stages) + plan.reserve) * batch
+    assert 0 <= plan.curriculum.scale.budget.samples - used < (len(plan.stages) + 2) * batch
+
+
+def test_steps_follow_the_shares_whatever_they_sum_to() -> None:
+    for scale in (1, 0.1, 0.37):
+        plan = make("profiles.laptop.budget={samples: 4800, reserve: 0}", f"stages.modality.train.share={scale * 2 / 3}",
+                    f"stages.anatomy.train.share={scale / 3}")
+        assert [s.batches for s in plan.stages] == [200, 100]
+
+
+def test_equal_shares_get_equal_steps_and_all_of_them(here: World) -> None:
+    here.edit("curricula/toy.yaml", stages=[{"use": "modality", "name": f"m{i}", "train": {"share": 0.1}} for i in range(3)])
+    assert [s.batches for s in make("profiles.laptop.budget={samples: 480, reserve: 0}").stages] == [10, 10, 10]
+
+
+@pytest.mark.parametrize(("reserve", "steps"), [(0.0, 0), (0.2, 20), (0.29, 29), (0.5, 50)])
+def test_the_reserve_is_its_part_of_the_budget(reserve: float, steps: int) -> None:
+    plan = make(f"profiles.laptop.budget={{samples: 1600, reserve: {reserve}}}")
+    assert plan.reserve == steps
+    assert sum(s.batches for s in plan.stages) in range(100 - steps - 1, 100 - steps + 1)
+
+
+@pytest.mark.parametrize("replay", [0.0, 0.25, 0.6])
+def test_replay_is_shared_equally_by_the_stages_already_passed(here: World, replay: float) -> None:
+    here.edit("curricula/toy.yaml", stages=[{"use": "modality", "data": {"replay": replay}}, {"use": "anatomy", "data": {"replay": replay}},
+                                            {"use": "anatomy", "name": "last", "data": {"replay": replay}}])
+    for i, stage in enumerate(make().stages):
+        shares: Counter[str] = Counter()
+        for e in stage.entries:
+            shares[e.stage] += e.share  # type: ignore[assignment]
+        names = ["modality", "anatomy", "last"][: i + 1]
+        kept = replay if i else 0.0
+        assert dict(shares) == pytest.approx({n: v for n, v in zip(names, [kept / i] * i if i else [], strict=False) if v} | {names[i]: 1 - kept})
+        own = [e.share for e in stage.entries if e.stage == stage.spec.name]
+        assert own[0] == pytest.approx(3 * own[1])
+
+
+def test_available_pairs_are_those_of_the_train_split_that_the_filter_keeps(here: World) -> None:
+    set_data(here, "anatomy", mixture=[CT, OTHERS], replay=0.0)
+    plan = make()
+    frame = Corpora(plan.catalog, plan.benchmark.version)["drawn"].frame
+    train = frame[frame["split"] == "train"]
+    assert [e.available for e in plan.stages[1].entries] == [(train["modality"] == "CT").sum(), (train["modality"] != "CT").sum()]
+
+
+# max_repeats.
+
+def test_a_plan_that_would_repeat_too_often_is_refused_with_the_numbers(here: World) -> None:
+    set_data(here, "anatomy", max_repeats=2)
+    (found,) = refused()
+    assert (found.where, found.field) == ("stages/anatomy.yaml:11", "stages[1].data.max_repeats")
+    for word in ("'drawn'", "2 are allowed", "on_shortage: redistribute", "lower"):
+        assert word in found.message
+
+
+@pytest.mark.parametrize(("mixture", "replay", "cap"), [
+    pytest.param([CT, OTHERS], 0.0, 6, id="two sources"),
+    pytest.param([{"source": "drawn", "captions": "anatomy"}, {"source": "drawn"}], 0.0, 5, id="one source twice"),
+    pytest.param([{"source": "drawn", "captions": "anatomy", "weight": 3}, {"source": "drawn"}], 0.25, 4, id="one source and its replay"),
+])
+def test_a_plan_that_is_accepted_repeats_no_pair_too_often(here: World, mixture: list[object], replay: float, cap: float) -> None:
+    set_data(here, "anatomy", mixture=mixture, replay=replay, max_repeats=cap)
+    plan = make()
+    assert most_seen(plan, plan.stages[1]) <= cap
+
+
+@pytest.mark.parametrize("cap", [3.9, 4, 4.5, 5])
+@pytest.mark.parametrize("replay", [0.0, 0.25])
+def test_redistribution_keeps_max_repeats_for_every_pair(here: World, cap: float, replay: float) -> None:
+    set_data(here, "anatomy", mixture=[CT | {"weight": 8}, OTHERS], replay=replay, max_repeats=cap, on_shortage="redistribute")
+    plan = make()
+    stage = plan.stages[1]
+    assert most_seen(plan, stage) <= math.ceil(cap)
+    assert sum(e.share for e in stage.entries) == pytest.approx(1)
+    assert all(e.requested == pytest.approx(e.share * stage.samples, abs=0.51) for e in stage.entries)
+    scarce, plenty = stage.entries[:2]
+    assert scarce.share < (1 - replay) * 8 / 9
+    assert plenty.share > (1 - replay) / 9
+
+
+def test_redistribution_changes_nothing_where_nothing_is_short(here: World) -> None:
+    set_data(here, "anatomy", mixture=[CT, OTHERS])
+    before = make()
+    set_data(here, "anatomy", on_shortage="redistribute")
+    assert [e.share for e in make().stages[1].entries] == [e.share for e in before.stages[1].entries]
+
+
+def test_redistribution_with_nothing_left_to_give_is_refused(here: World) -> None:
+    set_data(here, "anatomy", mixture=[CT, OTHERS], max_repeats=1, on_shortage="redistribute")
+    (found,) = refused()
+    assert found.field == "stages[1].data.max_repeats"
+    assert "no entry has pairs left" in found.message
+
+
+# What a plan stands for.
+
+@pytest.mark.parametrize("text", [
+    "seed=4", "stages.anatomy.train.lr=2e-3", "stages.anatomy.train.final_lr=0.2", "stages.modality.data.mixture.0.weight=4",
+    "stages.anatomy.data.augment.flip=0.5", "stages.modality.losses.0.kind=clip", "stages.anatomy.gate.looks=1", "optimizer.weight_decay=0.1",
+    "profiles.laptop.global_batch=8", "profiles.laptop.budget.samples=480", "profiles.laptop.zero=1",
+])
+def test_the_digest_changes_with_what_is_trained_and_the_difference_is_named(text: str) -> None:
+    one, other = make(), make(text)
+    assert one.digest() != other.digest()
+    field, _, value = text.partition("=")
+    told = [d for d in other.differences(one) if d.partition(": ")[0].endswith(f".{field.rpartition('.')[2]}") or d.startswith(f"curriculum.{field}: ")]
+    assert told, other.differences(one)
+    assert str(yaml.safe_load(value)) in told[0].replace("0.002", "2e-3")
+    assert ", not " in told[0]
+
+
+@pytest.mark.parametrize("text", ["profiles.laptop.readers=0", "profiles.laptop.save_every=7", "profiles.laptop.readers=8",
+                                  "profiles.other={model: {arch: radisim-tiny}, budget: {samples: 10}}"])
+def test_the_digest_does_not_change_with_what_is_not_trained(text: str) -> None:
+    one, other = make(), make(text)
+    assert one.digest() == other.digest()
+    assert one.differences(other) == []
+
+
+def test_the_digest_does_not_change_where_the_data_or_the_layout_of_a_file_does(here: World) -> None:
+    one = make()
+    (here.root / "data").rename(here.root / "moved")
+    here.edit("catalogs/toy.yaml", root=str(here.root / "moved"))
+    text = Path("stages/anatomy.yaml").read_text()
+    Path("stages/anatomy.yaml").write_text("# a comment\n" + text.replace("lr: 0.001", "lr: 1.0e-3"))
+    assert make().digest() == one.digest()
+
+
+@pytest.mark.parametrize("change", [lambda f: f.replace("CC0", "CC1", 1), lambda f: f.rpartition("patient089-1")[0]])
+def test_the_digest_changes_with_the_data(here: World, change: Any) -> None:
+    one, manifest = make(), here.root / "data" / "manifest.csv"
+    manifest.write_text(change(manifest.read_text()))
+    other = make()
+    assert one.digest() != other.digest()
+    assert any(d.startswith("corpora.drawn.digest: ") for d in one.differences(other))
+
+
+def test_differences_name_every_field_with_ours_and_theirs() -> None:
+    found = make("seed=4", "stages.anatomy.train.lr=2e-3").differences(make())
+    assert found == ["curriculum.seed: 4, not 3", "stages[1].spec.train.lr: 0.002, not 0.001"]
+
+
+def test_a_field_of_one_plan_only_is_absent_from_the_other() -> None:
+    text = "stages.anatomy.data.mixture.0.where={modality: CT}"
+    assert "stages[1].entries[0].entry.where.modality: 'CT', not 'absent'" in make(text).differences(make())
+
+
+def test_a_plan_comes_back_from_yaml_unchanged() -> None:
+    plan = make("stages.anatomy.train.lr=5e-5", "description=no", "stages.anatomy.gate.requires.0.at_least={default: 0.5, toy: -1}")
+    back = Plan.model_validate(yaml.safe_load(yaml.safe_dump(plan.model_dump(mode="json"))))
+    assert back.digest() == plan.digest()
+    assert back.differences(plan) == []
+    assert back.model_dump() == plan.model_dump()
+
+
+# The benchmark's data.
+
+def test_a_patient_who_is_trained_on_and_measured_on_is_refused(here: World) -> None:
+    corpora = Corpora(make().catalog, "toy-1")
+    held = corpora["drawn"].frame.query("split != 'train'")["patient"].nunique()
+    add_corpus(here, "again", shares={"train": 1.0})
+    set_data(here, "anatomy", mixture=[{"source": "again"}])
+    (found,) = refused()
+    assert found.field == "corpora.drawn.splits"
+    assert found.where.startswith("catalogs/toy.yaml:")
+    assert f"{held} patients are in the train split of 'again'" in found.message
+
+
+def test_the_same_patients_may_stand_in_two_corpora_that_are_cut_alike_or_have_other_names(here: World) -> None:
+    add_corpus(here, "alike")
+    add_corpus(here, "apart", rename="other-", shares={"train": 1.0})
+    set_data(here, "anatomy", mixture=[{"source": "alike"}, {"source": "apart"}])
+    assert {"alike", "apart", "drawn"} == set(make().corpora)
+
+
+def test_a_subtask_without_data_is_named_and_the_others_are_planned(here: World) -> None:
+    set_subtasks(here, anat_mass="elsewhere")
+    plan = make()
+    assert {t.id: t.missing for t in plan.subtasks} == {"mod.three": "", "anat.three": "", "anat.mass": "catalog 'toy' has no source 'elsewhere'"}
+    assert "missing: catalog 'toy' has no source 'elsewhere'" in printed(plan)
+
+
+def test_a_subtask_without_an_item_to_report_on_is_named(here: World) -> None:
+    add_corpus(here, "unreported", rename="other-", shares={"train": 0.5, "gate": 0.5})
+    set_subtasks(here, anat_mass="unreported")
+    assert "report" in next(t.missing for t in make().subtasks if t.id == "anat.mass")
+
+
+@pytest.mark.parametrize("target", [{"suite": "modality"}, {"subtask": "mod.three"}])
+def test_a_gate_on_what_has_no_data_is_refused(here: World, target: dict[str, str]) -> None:
+    set_subtasks(here, mod_three="elsewhere")
+    here.edit("stages/modality.yaml", gate={"requires": [THRESHOLD | target]})
+    (found,) = refused()
+    assert found.field.startswith("stages[0].gate.requires")
+    assert found.where.startswith("stages/modality.yaml:")
+    assert repr(*target.values()) in found.message
+    assert "'toy'" in found.message
+
+
+def test_a_subtask_whose_source_is_trained_on_is_not_zero_shot(here: World) -> None:
+    add_corpus(here, "held", rename="other-")
+    set_subtasks(here, anat_mass="held")
+    assert {t.id: t.trained_on for t in make().subtasks} == {"mod.three": ["drawn"], "anat.three": ["drawn"], "anat.mass": []}
+
+
+# What losses need.
+
+def printed(plan: Plan) -> str:
+    """The plan's table as text."""
+    console = Console(width=250)
+    with console.capture() as captured:
+        console.print(plan_table(plan))
+    return captured.get()
+
+
+@pytest.fixture
+def needy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that needs masks."""
+    monkeypatch.setattr(MultiPositiveLossSpec, "needs", frozenset({"mask"}))
+
+
+@pytest.mark.usefixtures("needy")
+def test_a_loss_that_no_source_serves_is_refused() -> None:
+    first, second = refused()
+    assert (first.where, first.field) == ("stages/modality.yaml:12", "stages[0].losses[0].kind")
+    assert second.field == "stages[1].losses[0].kind"
+    for word in ("'multi_positive' needs mask", "(drawn)", "required: false"):
+        assert word in first.message
+
+
+@pytest.mark.usefixtures("needy")
+def test_an_optional_loss_that_no_source_serves_contributes_nothing_and_says_so(here: World) -> None:
+    for stage in ("modality", "anatomy"):
+        here.edit(f"stages/{stage}.yaml", losses=[{"kind": "clip"}, {"kind": "multi_positive", "required": False}])
+    plan = make()
+    assert [[(x.kind, x.contributes) for x in s.losses] for s in plan.stages] == [[("clip", True), ("multi_positive", False)]] * 2
+    assert printed(plan).count("contributes nothing: no source offers mask") == 2
+
+
+@pytest.mark.usefixtures("needy")
+def test_a_loss_is_served_by_one_source_of_the_stage_or_of_its_replay(here: World) -> None:
+    add_corpus(here, "masked", rename="other-", mask="m.png")
+    set_data(here, "modality", mixture=[{"source": "drawn"}, {"source": "masked"}])
+    assert all(x.contributes for s in make().stages for x in s.losses)
+
+
+@pytest.mark.usefixtures("needy")
+def test_a_source_that_is_never_drawn_serves_no_loss(here: World) -> None:
+    add_corpus(here, "masked", rename="other-", mask="m.png")
+    set_data(here, "modality", mixture=[{"source": "drawn"}, {"source": "masked", "weight": 0}])
+    assert "stages[0].losses[0].kind" in {p.field for p in refused()}
+
+
+def test_a_loss_that_needs_two_columns_needs_both_of_one_pair(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MultiPositiveLossSpec, "needs", frozenset({"mask", "plane"}))
+    add_corpus(here, "masked", rename="m-", mask="m.png")
+    add_corpus(here, "planar", rename="p-", plane="axial")
+    set_data(here, "modality", mixture=[{"source": "masked"}, {"source": "planar"}])
+    assert "stages[0].losses[0].kind" in {p.field for p in refused()}
+    add_corpus(here, "both", rename="b-", plane="axial", mask="m.png")
+    set_data(here, "modality", mixture=[{"source": "masked"}, {"source": "both"}])
+    assert make().stages[0].losses[0].contributes
