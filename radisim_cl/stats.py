@@ -93,8 +93,9 @@ def newcombe_auc(auc: float, positives: int, negatives: int, alpha: float) -> tu
         variance = theta * (1 - theta) * (1 + star * ((1 - theta) / (2 - theta) + theta / (1 + theta))) / (positives * negatives)
         return abs(auc - theta) - z * float(np.sqrt(max(variance, 0.0)))
 
-    low = 0.0 if auc <= 0 or gap(0.0) <= 0 else brentq(gap, 0.0, auc)
-    high = 1.0 if auc >= 1 or gap(1.0) <= 0 else brentq(gap, auc, 1.0)
+    # At 0 and 1 the variance vanishes and theta = auc solves the equation too; the bound is the other root.
+    low = 0.0 if auc <= 0 else brentq(gap, 0.0, min(auc, 1 - 1e-9))
+    high = 1.0 if auc >= 1 else brentq(gap, max(auc, 1e-9), 1.0)
     return float(low), float(high)
 
 

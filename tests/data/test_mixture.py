@@ -104,10 +104,19 @@ def test_drawn_is_what_counting_gives(corpora: Corpora, weights: list[float], ba
     assert stream.drawn(batches).tolist() == [counted[e] for e in range(len(entries))]
 
 
-def test_realised_adds_up_by_source(corpora: Corpora) -> None:
-    stream = mixture(corpora, three())
-    counted = Counter(p.corpus.name for n in range(30) for p in stream.batch(n))
-    assert stream.realised(30) == dict(counted)
+def test_asked_by_source_and_modality_is_what_whole_passes_give(corpora: Corpora) -> None:
+    """Group g0 is a CT, an MR and a DR; `few` is 2 MR of 5, with a CT and a DR."""
+    entries = [entry(0.75, level="g0"), entry(0.25, source="few")]
+    stream, batches = mixture(corpora, entries), 60
+    asked = stream.asked(batches)
+    total = batches * BATCH
+    expected = {f"many/{m}": 0.75 * total / 3 for m in ("CT", "MR", "DR")}
+    few = [corpora["few"].record(i)["modality"] for i in range(5)]
+    expected |= {f"few/{m}": 0.25 * total * few.count(m) / 5 for m in set(few)}
+    assert asked == pytest.approx(expected, abs=0.1)
+    counted = Counter(f"{p.corpus.name}/{p.record['modality']}" for n in range(batches) for p in stream.batch(n))
+    assert set(counted) == set(asked)
+    assert all(abs(counted[k] - asked[k]) <= 4 for k in asked)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

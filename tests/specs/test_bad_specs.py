@@ -9,16 +9,13 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from conftest import World
 
 from radisim_cl.errors import Problem, SpecError
 from radisim_cl.runs.planning import plan
 from radisim_cl.specs.curriculum import load
-
-if TYPE_CHECKING:
-    from tests.conftest import World
 
 CURRICULUM, CATALOG, BENCHMARK, TEMPLATES = "curricula/toy.yaml", "catalogs/toy.yaml", "benchmarks/toy.yaml", "templates/toy.yaml"
 MODALITY, ANATOMY = "stages/modality.yaml", "stages/anatomy.yaml"

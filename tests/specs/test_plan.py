@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from conftest import World
 from rich.console import Console
 
 from radisim_cl.corpus.corpora import Corpora
@@ -21,11 +23,8 @@ from radisim_cl.specs.curriculum import load
 from radisim_cl.specs.losses import MultiPositiveLossSpec
 from radisim_cl.specs.plan import Plan, StagePlan
 
-if TYPE_CHECKING:
-    from tests.conftest import World
-
-CT, OTHERS = {"source": "drawn", "captions": "anatomy", "where": {"modality": "CT"}}, {"source": "drawn", "captions": "anatomy",
-                                                                                       "where": {"modality": ["MR", "DR"]}}
+CT: dict[str, Any] = {"source": "drawn", "captions": "anatomy", "where": {"modality": "CT"}}
+OTHERS = CT | {"where": {"modality": ["MR", "DR"]}}
 THRESHOLD: dict[str, Any] = {"kind": "threshold", "at_least": 0.1}
 
 
@@ -79,7 +78,7 @@ def longest(plan: Plan, stage: StagePlan) -> int:
     return stage.batches + min(plan.reserve, (stage.spec.gate.looks - 1) * stage.extension)
 
 
-def most_seen(plan: Plan, stage: StagePlan, attempts: int = 20) -> int:
+def most_seen(plan: Plan, stage: StagePlan, attempts: int = 8) -> int:
     """How often the most often drawn pair is seen, in the worst of some attempts."""
     corpora, worst = Corpora(plan.catalog, plan.benchmark.version), 0
     for attempt in range(attempts):
@@ -128,9 +127,9 @@ def test_replay_is_shared_equally_by_the_stages_already_passed(here: World, repl
     here.edit("curricula/toy.yaml", stages=[{"use": "modality", "data": {"replay": replay}}, {"use": "anatomy", "data": {"replay": replay}},
                                             {"use": "anatomy", "name": "last", "data": {"replay": replay}}])
     for i, stage in enumerate(make().stages):
-        shares: Counter[str] = Counter()
+        shares: defaultdict[str, float] = defaultdict(float)
         for e in stage.entries:
-            shares[e.stage] += e.share  # type: ignore[assignment]
+            shares[e.stage] += e.share
         names = ["modality", "anatomy", "last"][: i + 1]
         kept = replay if i else 0.0
         assert dict(shares) == pytest.approx({n: v for n, v in zip(names, [kept / i] * i if i else [], strict=False) if v} | {names[i]: 1 - kept})
@@ -151,20 +150,21 @@ def test_available_pairs_are_those_of_the_train_split_that_the_filter_keeps(here
 def test_a_plan_that_would_repeat_too_often_is_refused_with_the_numbers(here: World) -> None:
     set_data(here, "anatomy", max_repeats=2)
     (found,) = refused()
-    assert (found.where, found.field) == ("stages/anatomy.yaml:11", "stages[1].data.max_repeats")
+    line = 1 + next(n for n, text in enumerate(Path("stages/anatomy.yaml").read_text().splitlines()) if "max_repeats" in text)
+    assert (found.where, found.field) == (f"stages/anatomy.yaml:{line}", "stages[1].data.max_repeats")
     for word in ("'drawn'", "2 are allowed", "on_shortage: redistribute", "lower"):
         assert word in found.message
 
 
 @pytest.mark.parametrize(("mixture", "replay", "cap"), [
-    pytest.param([CT, OTHERS], 0.0, 6, id="two sources"),
+    pytest.param([CT, OTHERS], 0.0, 8, id="two sources"),
     pytest.param([{"source": "drawn", "captions": "anatomy"}, {"source": "drawn"}], 0.0, 5, id="one source twice"),
     pytest.param([{"source": "drawn", "captions": "anatomy", "weight": 3}, {"source": "drawn"}], 0.25, 4, id="one source and its replay"),
 ])
 def test_a_plan_that_is_accepted_repeats_no_pair_too_often(here: World, mixture: list[object], replay: float, cap: float) -> None:
     set_data(here, "anatomy", mixture=mixture, replay=replay, max_repeats=cap)
     plan = make()
-    assert most_seen(plan, plan.stages[1]) <= cap
+    assert most_seen(plan, plan.stages[1]) <= math.ceil(cap)
 
 
 @pytest.mark.parametrize("cap", [3.9, 4, 4.5, 5])
@@ -172,13 +172,18 @@ def test_a_plan_that_is_accepted_repeats_no_pair_too_often(here: World, mixture:
 def test_redistribution_keeps_max_repeats_for_every_pair(here: World, cap: float, replay: float) -> None:
     set_data(here, "anatomy", mixture=[CT | {"weight": 8}, OTHERS], replay=replay, max_repeats=cap, on_shortage="redistribute")
     plan = make()
-    stage = plan.stages[1]
-    assert most_seen(plan, stage) <= math.ceil(cap)
-    assert sum(e.share for e in stage.entries) == pytest.approx(1)
-    assert all(e.requested == pytest.approx(e.share * stage.samples, abs=0.51) for e in stage.entries)
+    assert most_seen(plan, plan.stages[1]) <= math.ceil(cap)
+
+
+@pytest.mark.parametrize("replay", [0.0, 0.25])
+def test_redistribution_moves_shares_and_the_counts_follow(here: World, replay: float) -> None:
+    set_data(here, "anatomy", mixture=[CT | {"weight": 8}, OTHERS], replay=replay, max_repeats=4.5, on_shortage="redistribute")
+    stage = make().stages[1]
     scarce, plenty = stage.entries[:2]
     assert scarce.share < (1 - replay) * 8 / 9
     assert plenty.share > (1 - replay) / 9
+    assert sum(e.share for e in stage.entries) == pytest.approx(1)
+    assert all(e.requested == pytest.approx(e.share * stage.samples, abs=0.51) for e in stage.entries)
 
 
 def test_redistribution_changes_nothing_where_nothing_is_short(here: World) -> None:
@@ -198,7 +203,7 @@ def test_redistribution_with_nothing_left_to_give_is_refused(here: World) -> Non
 # What a plan stands for.
 
 @pytest.mark.parametrize("text", [
-    "seed=4", "stages.anatomy.train.lr=2e-3", "stages.anatomy.train.final_lr=0.2", "stages.modality.data.mixture.0.weight=4",
+    "seed=4", "stages.anatomy.train.lr=0.002", "stages.anatomy.train.final_lr=0.2", "stages.modality.data.mixture.0.weight=4",
     "stages.anatomy.data.augment.flip=0.5", "stages.modality.losses.0.kind=clip", "stages.anatomy.gate.looks=1", "optimizer.weight_decay=0.1",
     "profiles.laptop.global_batch=8", "profiles.laptop.budget.samples=480", "profiles.laptop.zero=1",
 ])
@@ -206,10 +211,9 @@ def test_the_digest_changes_with_what_is_trained_and_the_difference_is_named(tex
     one, other = make(), make(text)
     assert one.digest() != other.digest()
     field, _, value = text.partition("=")
-    told = [d for d in other.differences(one) if d.partition(": ")[0].endswith(f".{field.rpartition('.')[2]}") or d.startswith(f"curriculum.{field}: ")]
+    told = [d for d in other.differences(one) if d.partition(": ")[0].endswith(f".{field.rpartition('.')[2]}")]
     assert told, other.differences(one)
-    assert str(yaml.safe_load(value)) in told[0].replace("0.002", "2e-3")
-    assert ", not " in told[0]
+    assert re.search(rf": '?{value}(\.0)?'?, not ", told[0])
 
 
 @pytest.mark.parametrize("text", ["profiles.laptop.readers=0", "profiles.laptop.save_every=7", "profiles.laptop.readers=8",
@@ -239,7 +243,7 @@ def test_the_digest_changes_with_the_data(here: World, change: Any) -> None:
 
 
 def test_differences_name_every_field_with_ours_and_theirs() -> None:
-    found = make("seed=4", "stages.anatomy.train.lr=2e-3").differences(make())
+    found = make("seed=4", "stages.anatomy.train.lr=0.002").differences(make())
     assert found == ["curriculum.seed: 4, not 3", "stages[1].spec.train.lr: 0.002, not 0.001"]
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from conftest import World
 
 from radisim_cl.specs.curriculum import CurriculumSpec, load
 from radisim_cl.specs.tree import read
-
-if TYPE_CHECKING:
-    from tests.conftest import World
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ def batch(step: int, part: slice = slice(None)) -> SimpleNamespace:
     tokens = torch.randint(1, 400, (BATCH, 16), generator=g)
     tokens[:, 12] = 49407
     facts = torch.randint(0, 4, (BATCH, 2), generator=g)
-    return SimpleNamespace(images=torch.randint(0, 256, (BATCH, 3, 32, 32), generator=g, dtype=torch.uint8)[part], tokens=tokens[part], facts=facts[part],
-                           claims=(torch.rand(BATCH, 2, generator=g) < 0.5)[part], captions=torch.randint(1, 40, (BATCH,), generator=g)[part])
+    images = torch.randint(0, 256, (BATCH, 3, 32, 32), generator=g, dtype=torch.uint8)
+    claims, captions = torch.rand(BATCH, 2, generator=g) < 0.5, torch.randint(1, 40, (BATCH,), generator=g)
+    return SimpleNamespace(images=images[part], tokens=tokens[part], facts=facts[part], claims=claims[part], captions=captions[part])
 
 
 def plain(arch: str, precision: torch.dtype = torch.float32) -> dict[str, object]:
