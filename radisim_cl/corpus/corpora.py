@@ -75,6 +75,12 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     for column in (c for c in COLUMNS if c not in frame):
         frame[column] = frame["id"] if column == "patient" else spec.licence if column == "licence" else ""
     frame = frame[list(COLUMNS)]
+    if spec.patient is not None:
+        found = frame["patient"].str.extract(spec.patient, expand=False)
+        if found.isna().any():
+            raise InputError(f"{path}:{int(found.isna().to_numpy().argmax()) + 2}: 'patient' of the catalog, {spec.patient!r}, does not match this row's "
+                             "patient; widen it")
+        frame["patient"] = found
     for column, values in spec.values.items():
         frame[column] = frame[column].replace(values)
     frame["label"] = frame["labels"].map(_label)

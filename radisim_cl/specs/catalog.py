@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 from typing import Literal
@@ -27,10 +28,24 @@ class CorpusSpec(Spec):
     """Our column name to the file's, where they differ: `{labels: label}`."""
     values: dict[str, dict[str, str]] = {}
     """By column, the file's values to ours: `{anatomy: {brain: head}}`."""
+    patient: str | None = None
+    """Regular expression whose first group, in the manifest's `patient`, is the patient: where copies or slices carry ids of their own."""
     splits: dict[str, Shares] = {"*": {"train": 0.5, "tune": 0.1, "gate": 0.2, "report": 0.2}}
     """The file's own split (`*`: any other) to the shares in which its patients are cut, by a hash of the patient."""
     licence: str = ""
     """Where the manifest has no licence column."""
+
+    @field_validator("patient")
+    @classmethod
+    def _one_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as e:
+                raise ValueError(f"not a regular expression: {e}") from None
+            if groups != 1:
+                raise ValueError(f"needs exactly one group in parentheses, not {groups}")
+        return pattern
 
     @field_validator("splits")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +22,10 @@ from radisim_cl.specs.schema import DOCUMENTS, schema_of
 from radisim_cl.specs.tree import read, resolve_use
 
 FOLDERS = {"curriculum": "curricula", "stage": "stages", "benchmark": "benchmarks", "catalog": "catalogs", "templates": "templates"}
+READ: dict[str, Callable[[str], Document]] = {
+    "curriculum": load, "benchmark": load_benchmark, "catalog": load_catalog, "templates": load_templates,
+    "stage": lambda name: StageSpec.from_node(resolve_use(read(file := library_file("stages", name)), "stages", file.parent)),
+}
 SHIPPED = [(kind, name) for kind, folder in FOLDERS.items() for name in library_names(folder)]
 
 
@@ -109,10 +113,7 @@ def test_something_of_every_kind_ships() -> None:
 def test_what_ships_is_valid_and_named_like_its_file(kind: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RADISIM_REAL", str(tmp_path))
     file = library_file(FOLDERS[kind], name)
-    if kind == "stage":
-        document: Document = StageSpec.from_node(resolve_use(read(file), "stages", file.parent))
-    else:
-        document = {"curriculum": load, "benchmark": load_benchmark, "catalog": load_catalog, "templates": load_templates}[kind](name)
+    document = READ[kind](name)
     assert document.model_dump()["name"] == Path(name).name
     assert set(read(file).plain()) <= schema_of(kind)["properties"].keys()
 
