@@ -78,8 +78,8 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     if spec.patient is not None:
         found = frame["patient"].str.extract(spec.patient, expand=False)
         if found.isna().any():
-            raise InputError(f"{path}:{int(found.isna().to_numpy().argmax()) + 2}: 'patient' of the catalog, {spec.patient!r}, does not match this row's "
-                             "patient; widen it")
+            line = int(found.isna().to_numpy().argmax()) + 2
+            raise InputError(f"{path}:{line}: the catalog's pattern {spec.patient!r} does not match this row's patient; widen it")
         frame["patient"] = found
     for column, values in spec.values.items():
         frame[column] = frame[column].replace(values)

@@ -144,8 +144,8 @@ def test_an_unknown_corpus_a_missing_manifest_and_a_missing_root_are_named(root:
 
 
 @pytest.mark.parametrize(("where", "kept"), [
-    ({}, "abcd"), ({"modality": "CT"}, "ac"), ({"modality": ["CT", "DR"]}, "acd"), ({"modality": "CT", "patient": "1"}, "a"), ({"modality": "PET"}, ""),
-    ({"label": "mass and cyst"}, "b"), ({"labels": ""}, "c"),
+    ({}, "abcd"), ({"modality": "CT"}, "ac"), ({"modality": ["CT", "DR"]}, "acd"), ({"modality": "CT", "patient": "1"}, "a"),
+    ({"modality": "PET"}, ""), ({"label": "mass and cyst"}, "b"), ({"labels": ""}, "c"),
 ])
 def test_a_filter_keeps_rows_that_have_the_values_in_every_column(root: Path, where: dict[str, Any], kept: str) -> None:
     write(root, ROWS)
@@ -166,7 +166,7 @@ def cross(root: Path) -> Callable[[dict[str, float], dict[str, float]], dict[tup
         (root / f"{name}.csv").write_text("id,image\n" + "".join(f"p{i},x\n" for i in range(first, first + 100)))
 
     def crossing(one: dict[str, float], two: dict[str, float]) -> dict[tuple[str, str], int]:
-        corpora = {n: CorpusSpec(manifest=f"{n}.csv", splits={"*": s}) for n, s in (("one", one), ("two", two))}  # type: ignore[dict-item]
+        corpora = {n: CorpusSpec(manifest=f"{n}.csv", splits={"*": s}) for n, s in (("one", one), ("two", two))}
         return Corpora(CatalogSpec(name="toy", root=str(root), corpora=corpora), "v1").crossing(["one", "two"])
 
     return crossing

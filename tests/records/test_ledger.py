@@ -18,8 +18,9 @@ from radisim_cl.records.ledger import FILE, Ledger, read
 EVENTS: list[type[ev.Event]] = list(get_args(get_args(ev.AnyEvent)[0]))
 VALUES: dict[str, Any] = {
     "world_size": 2, "versions": {"torch": "2.11"}, "corpora": {"drawn": "ab12"}, "stages": ["one", "zwölf"], "drawn": {"drawn/CT": 3},
-    "asked": {"drawn/CT": 2.9}, "reasons": ["a\nline \u2028 break", "≥ 0.5"], "split": "gate", "mode": "observe", "passed": None, "decision": "extend",
-    "why": "look", "suites": {"one": {"value": 0.5, "low": -0.1, "high": 0.7}}, "alpha": 0.0125, "stage": "one", "exit_code": 75,
+    "asked": {"drawn/CT": 2.9}, "reasons": ["a\nline \u2028 break", "≥ 0.5"], "split": "gate", "mode": "observe", "passed": True,
+    "decision": "extend", "why": "look", "suites": {"one": {"value": 0.5, "low": -0.1, "high": 0.7}}, "alpha": 0.0125, "stage": "one",
+    "exit_code": 75,
 }
 
 
@@ -55,6 +56,17 @@ def test_every_event_survives_being_written_down(tmp_path: Path, model: type[ev.
     assert not note
     assert found.model_copy(update={"number": 0, "time": ""}) == event
     assert json.loads(lines(tmp_path)[0])["event"] == model.__name__
+
+
+def test_what_is_absent_stays_absent(tmp_path: Path) -> None:
+    """An undecided gate, a sealed score, a scoring before any stage: None is not False and not nothing."""
+    ledger = Ledger(tmp_path)
+    ledger.append(example(ev.GateDecided).model_copy(update={"passed": None}))
+    ledger.append(example(ev.Scored).model_copy(update={"suites": None, "stage": None}))
+    gate, scored = read(tmp_path)[0]
+    assert isinstance(gate, ev.GateDecided)
+    assert isinstance(scored, ev.Scored)
+    assert (gate.passed, scored.suites, scored.stage) == (None, None, None)
 
 
 def test_every_event_class_is_one_that_can_be_read() -> None:

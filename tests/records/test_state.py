@@ -24,8 +24,8 @@ def stage(name: str, planned: int = 40, attempt: int = 0, from_reserve: int = 0)
 
 def saved(name: str | None, batch: int, total: int, attempt: int = 0) -> ev.CheckpointCommitted:
     """A checkpoint."""
-    return ev.CheckpointCommitted(tag=f"{name}-{attempt}-{batch}", manifest="m", stage=name, attempt=attempt, batch=batch, total=total, why="periodic",
-                                  drawn={}, asked={})
+    return ev.CheckpointCommitted(tag=f"{name}-{attempt}-{batch}", manifest="m", stage=name, attempt=attempt, batch=batch, total=total,
+                                  why="periodic", drawn={}, asked={})
 
 
 def scored(name: str | None, look: int, split: Literal["gate", "report"] = "gate", attempt: int = 0) -> ev.Scored:

@@ -1,0 +1,87 @@
+"""Checkpoints that are whole or absent.
+
+All ranks write into a temporary folder; rank 0 writes the manifest (sizes and digests) last, makes everything durable, renames.
+The caller then appends the event, and only a ledgered checkpoint exists. Before DeepSpeed opens a file, which unpickles it, every
+digest is compared with the manifest and the manifest's with the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from radisim_cl.errors import RadisimError
+from radisim_cl.files import fsync_dir, fsync_file, sha256, write_atomic
+from radisim_cl.records.events import CheckpointCommitted
+from radisim_cl.train.engine import Engine
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+def save(engine: Engine, run: Path, tag: str) -> str:
+    """Writes `checkpoints/<tag>`; the digest of its manifest, on every rank. Called by all ranks."""
+    folder, temporary = run / "checkpoints" / tag, run / "checkpoints" / f".{tag}.tmp"
+    if engine.rank == 0:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    engine.barrier()
+    engine.save(temporary, tag)
+    engine.barrier()
+    digest = ""
+    if engine.rank == 0:
+        whole = temporary / tag
+        files = sorted(p for p in whole.rglob("*") if p.is_file())
+        for file in files:
+            fsync_file(file)
+        listed = {p.relative_to(whole).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files}
+        write_atomic(whole / MANIFEST, json.dumps({"format": FORMAT, "files": listed}, indent=1))
+        digest = sha256(whole / MANIFEST)
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.replace(folder)
+        shutil.rmtree(temporary)  # ZeRO leaves a conversion script there
+        fsync_dir(folder.parent)
+    return engine.broadcast(digest)
+
+
+def load(engine: Engine, run: Path, checkpoint: CheckpointCommitted) -> None:
+    """Verifies and reads a checkpoint. Called by all ranks.
+
+    Raises:
+        RadisimError: a file is missing, of another size or digest, or written by another version or number of ranks.
+    """
+    problem = engine.broadcast(_damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 else "")
+    if problem:
+        raise RadisimError(f"checkpoint {checkpoint.tag} cannot be used: {problem}. Restore it from a copy, or go back to the start of "
+                           "a stage with `resume --stage`. Nothing was changed.")
+    engine.load(run / "checkpoints", checkpoint.tag)
+
+
+def _damage(folder: Path, digest: str) -> str:
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return f"{manifest} is missing"
+    if sha256(manifest) != digest:
+        return f"{manifest} is not the one that the ledger knows"
+    content = json.loads(manifest.read_text())
+    if content["format"] != FORMAT:
+        return f"it is of format {content['format']}, and this version reads {FORMAT}"
+    for name, told in content["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != told["bytes"]:
+            return f"{name} has {path.stat().st_size:,} bytes, not {told['bytes']:,}"
+        if sha256(path) != told["sha256"]:
+            return f"{name} was changed after it was written"
+    return ""
+
+
+def rotate(run: Path, keep: Iterable[str]) -> None:
+    """Deletes what is neither named nor needed. Called by rank 0, after the event of the newest checkpoint."""
+    kept = set(keep)
+    for folder in (run / "checkpoints").iterdir():
+        if folder.name not in kept:
+            shutil.rmtree(folder)

@@ -1,0 +1,53 @@
+"""What `radisim-cl ls` lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from radisim_cl.bench.items import items, rarest
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.errors import InputError
+from radisim_cl.files import library_names
+from radisim_cl.models import arch
+from radisim_cl.registry import hint, kinds
+from radisim_cl.runs.directory import state
+from radisim_cl.specs.benchmark import load_benchmark
+from radisim_cl.specs.catalog import load_catalog
+
+WHAT = ("benchmarks", "catalogs", "curricula", "gates", "losses", "models", "protocols", "runs", "sources", "stages", "subtasks", "templates")
+
+
+def listing(what: str, catalog: str, benchmark: str) -> list[str]:
+    """Lines to print.
+
+    Raises:
+        InputError: nothing of that name can be listed.
+    """
+    match what:
+        case "curricula" | "stages" | "benchmarks" | "catalogs" | "templates":
+            return library_names(what, Path())
+        case "losses" | "gates":
+            return kinds(f"radisim_cl.{what}")
+        case "protocols":
+            return kinds("radisim_cl.bench.protocols")
+        case "models":
+            return arch.known()
+        case "runs":
+            return [f"{p.parent.name}  {(now := state(p.parent)).status}  {now.name}" for p in sorted(Path("runs").glob("*/plan.yaml"))]
+        case "sources":
+            corpora = Corpora(load_catalog(catalog, Path()), load_benchmark(benchmark, Path()).version)
+            return [f"{n}  {len(corpora[n].frame):,} pairs  " + "  ".join(f"{k} {v}" for k, v in corpora[n].frame["split"].value_counts().items())
+                    for n in corpora.catalog.corpora]
+        case "subtasks":
+            spec = load_benchmark(benchmark, Path())
+            corpora = Corpora(load_catalog(catalog, Path()), spec.version)
+            out = []
+            for s in spec.subtasks:
+                absent = [i.source for i in s.items if i.source not in corpora.catalog.corpora]
+                told = f"missing: no source {absent[0]!r} in catalog {catalog!r}" if absent else ""
+                if not absent:
+                    gate = items(s, corpora, "gate")
+                    told = f"{len(gate)} images on the gate split, {rarest(gate, len(s.classes))} patients of the rarest class"
+                out.append(f"{s.suite}  {s.id}  {s.protocol}  {s.metric}  {told}")
+            return out
+    raise InputError(f"cannot list {what!r}. {hint(what, WHAT)}")

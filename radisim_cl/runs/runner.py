@@ -1,0 +1,243 @@
+"""The stage scheduler. What happens in a run is readable here from top to bottom.
+
+`run` is `resume` until done: the state is a fold over the ledger, and there is no second recovery path.
+"""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from torch.utils.tensorboard import SummaryWriter
+
+from radisim_cl.bench import evaluate, measure
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.data.loader import Loader
+from radisim_cl.data.mixture import Mixture
+from radisim_cl.errors import EXIT_FAULT, GateStopped, InputError, Interrupted, RadisimError
+from radisim_cl.files import sha256, write_atomic
+from radisim_cl.models.build import build
+from radisim_cl.models.embedder import Embedder
+from radisim_cl.models.export import export
+from radisim_cl.records import events as ev
+from radisim_cl.records.evidence import Verdict
+from radisim_cl.records.ledger import Ledger
+from radisim_cl.records.state import RunState, fold
+from radisim_cl.registry import plugin
+from radisim_cl.runs import checkpoints, scores
+from radisim_cl.runs.directory import load_plan, versions
+from radisim_cl.runs.lock import locked
+from radisim_cl.runs.progress import Reporter
+from radisim_cl.runs.signals import StopRequest
+from radisim_cl.specs.plan import StagePlan
+from radisim_cl.train.engine import Engine, init_distributed
+from radisim_cl.train.loop import build_losses, train_stage
+
+Why = Literal["initial", "periodic", "look", "signal"]
+
+
+def resume(run: Path) -> RunState:
+    """Takes a run on to its end, from wherever its ledger says it is. Called by every rank.
+
+    Raises:
+        GateStopped: a gate ended it.
+        Interrupted: a signal arrived, and the state is saved.
+        RadisimError: anything else that a user can act on.
+    """
+    rank, world = init_distributed()
+    if rank:
+        return Runner(run, None).go()
+    with locked(run):
+        ledger = Ledger(run)
+        now = fold(ledger.events)
+        if len(ledger.events) > 1:
+            ledger.append(ev.RunResumed(world_size=world, versions=versions(), note=ledger.note))
+        runner = Runner(run, ledger)
+        try:
+            return runner.go()
+        except GateStopped:
+            raise
+        except Interrupted as e:
+            ledger.append(ev.RunFailed(exit_code=e.exit_code, error=str(e)))
+            raise
+        except Exception as e:
+            if not isinstance(e, RadisimError):
+                (run / "fault.log").write_text(traceback.format_exc())
+            code = e.exit_code if isinstance(e, RadisimError) else EXIT_FAULT
+            ledger.append(ev.RunFailed(exit_code=code, error=f"{type(e).__name__}: {e}".splitlines()[0]))
+            raise
+
+
+class Runner:
+    """One process's part in a run. Rank 0 has the ledger, decides and scores; the others train and follow."""
+
+    def __init__(self, run: Path, ledger: Ledger | None) -> None:
+        self.run, self.ledger, self.plan, self.stop = run, ledger, load_plan(run), StopRequest()
+        spec = self.plan.curriculum
+        built = build(spec.scale.model, spec.seed)
+        self.copy = replace(built, model=copy.deepcopy(built.model))
+        self.engine = Engine(built, spec.scale, spec.optimizer)
+        self.state = self.engine.broadcast(fold(ledger.events) if ledger else RunState())
+        self.corpora = Corpora(self.plan.catalog, self.plan.benchmark.version)
+        self.report = Reporter(self.plan, quiet=ledger is None)
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=self.state.total) if ledger else None
+
+    def go(self) -> RunState:
+        """Every stage from where the ledger says, then the report."""
+        self._check_data()
+        if self.state.checkpoint:
+            checkpoints.load(self.engine, self.run, self.state.checkpoint)
+        else:
+            self._commit("initial", None, 0, 0, {}, {})
+        if not self.state.scores:
+            self._score("gate", None, 0)
+        while self.state.stage < len(self.plan.stages):
+            self._stage(self.plan.stages[self.state.stage])
+        if self.ledger:
+            scores.unseal(self.run, self.plan, self.state)
+        self._record(ev.RunFinished())
+        self.report.finished(self.run)
+        return self.state
+
+    def _stage(self, stage: StagePlan) -> None:
+        """Trains until a look is due, looks, decides; until the gate lets go."""
+        state, name = self.state, stage.spec.name
+        if not state.started:
+            last = state.stage == len(self.plan.stages) - 1
+            spare = state.reserve if last and self.plan.curriculum.scale.budget.unspent == "last_stage" else 0
+            self._record(ev.StageStarted(stage=name, attempt=state.attempts.get(name, -1) + 1, planned=stage.batches + spare, from_reserve=spare))
+        self.report.stage(stage, state)
+        while state.decided is None:
+            if state.scored is None:
+                self._train(stage)
+                self._score("gate", name, state.look + 1)
+            self._decide(stage)
+        if state.decided.decision == "stop":
+            self._record(ev.RunStopped(stage=name))
+            raise GateStopped(f"the gate of {name!r} was not passed:\n  " + "\n  ".join(state.decided.reasons)
+                              + f"\nThe run is whole: {self.run}. `radisim-cl resume {self.run} --stage {name}` tries the stage again.")
+        if not state.reported:
+            self._score("report", name, state.look)
+        folder = f"export/{state.stage + 1}-{name}"
+        weights = self.engine.weights()
+        if self.ledger:
+            export(weights, self.copy, self.run / folder)
+        self._record(ev.StageFinished(stage=name, attempt=state.attempt, passed=bool(state.decided.passed), export=folder))
+
+    def _train(self, stage: StagePlan) -> None:
+        """Trains to the next look and commits what it will look at."""
+        state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
+        mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
+        loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, self.copy.tokenizer, curriculum.scale.readers)
+        losses = build_losses(stage.spec.losses, stage.losses, self.engine)
+        before = state.total - state.batch
+        drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
+        mine: Counter[str] = Counter()
+        for step in train_stage(self.engine, loader, losses, stage.spec.train, state.planned, state.batch, state.target):
+            mine.update(step.drawn)
+            self.report.step(step, state.target)
+            if self.board:
+                self._plot(step.losses | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
+            stopping = not self.engine.all_true(not self.stop.received)
+            due = step.batch == state.target
+            if due or stopping or step.batch % curriculum.scale.save_every == 0:
+                for counts in self.engine.gather(dict(mine)):
+                    drawn.update(counts)
+                mine.clear()
+                why: Why = "look" if due else "signal" if stopping else "periodic"
+                self._commit(why, name, step.batch, before + step.batch, dict(drawn), mixture.asked(step.batch))
+            if stopping:
+                raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
+                                  f"`radisim-cl resume {self.run}` goes on")
+
+    def _score(self, split: Literal["gate", "report"], stage: str | None, look: int) -> None:
+        """Rank 0 scores a split and writes every answer down; the others wait."""
+        weights = self.engine.weights()
+        event = None
+        if self.ledger:
+            self.report.scoring(split)
+            readers = self.plan.curriculum.scale.readers
+            self.copy.model.load_state_dict(weights)
+            embedder = Embedder(self.copy, str(self.engine.device))
+            rows = evaluate.answers(embedder, self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers)
+            frame = pd.concat([rows, self._floors(split, readers)], ignore_index=True)
+            file = f"scores/{split}-{stage or 'start'}-{self.state.attempt if stage else 0}-{look}.parquet"
+            frame.to_parquet(self.run / file)
+            samples = self.state.total * self.plan.curriculum.scale.global_batch
+            card = scores.card(self.plan, frame, split, stage, look, samples) if split == "gate" else None
+            if card:
+                write_atomic((self.run / file).with_suffix(".json"), card.model_dump_json(indent=1))
+                self.report.look(card)
+                self._plot({f"gate/{s.suite}": s.skill.value for s in card.suites if s.skill}, self.state.total)
+            event = ev.Scored(split=split, stage=stage, attempt=self.state.attempt if stage else 0, look=look,
+                              total=self.state.total, file=file,
+                              digest=sha256(self.run / file), suites={s.suite: s.skill for s in card.suites if s.skill} if card else None)
+        self._record(self.engine.broadcast(event))
+
+    def _floors(self, split: Literal["gate", "report"], readers: int) -> pd.DataFrame:
+        path = self.run / "scores" / f"floors-{split}.parquet"
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            evaluate.floor_answers(self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers).to_parquet(path)
+        return pd.read_parquet(path)
+
+    def _decide(self, stage: StagePlan) -> None:
+        """Rank 0 decides on the gate split's stored answers."""
+        state, gate, mode = self.state, stage.spec.gate, self.plan.curriculum.gate_mode(stage.spec)
+        event = None
+        if self.ledger:
+            assert state.scored is not None
+            verdicts: list[Verdict] = []
+            if mode != "off":
+                m = measure.measure(pd.read_parquet(self.run / state.scored.file), self.plan.benchmark, "gate")
+                # A rewind looks again at items already looked at, so each attempt has half the error rate of the one before.
+                seen = measure.evidence(m, self.plan.catalog.name, gate.looks * 2**state.attempt)
+                verdicts = [plugin("radisim_cl.gates", r.kind).decide(r, seen) for r in gate.requires]
+            passed = None if not verdicts or any(v.passed is None for v in verdicts) else all(v.passed for v in verdicts)
+            look, longer = state.look + 1, min(stage.extension, state.reserve)
+            decision: Literal["advance", "extend", "stop"] = "stop"
+            if passed or mode != "enforce":
+                decision = "advance"
+            elif gate.on_fail == "extend" and look < gate.looks and longer > 0:
+                decision = "extend"
+            reasons = [v.reason for v in verdicts] or ["the gate is off"]
+            event = ev.GateDecided(stage=stage.spec.name, attempt=state.attempt, look=look, mode=mode, passed=passed, reasons=reasons,
+                                   alpha=sum(v.alpha for v in verdicts), evidence=state.scored.file, decision=decision,
+                                   batches=longer if decision == "extend" else 0)
+            self.report.decided(event)
+        self._record(self.engine.broadcast(event))
+
+    def _commit(self, why: Why, stage: str | None, batch: int, total: int,
+                drawn: dict[str, int], asked: dict[str, float]) -> None:
+        tag = f"{stage}-{self.state.attempt}-{batch:07d}" if stage else "initial"
+        previous = self.state.checkpoint
+        manifest = checkpoints.save(self.engine, self.run, tag)
+        self._record(ev.CheckpointCommitted(tag=tag, manifest=manifest, stage=stage, attempt=self.state.attempt, batch=batch, total=total,
+                                            why=why, drawn=drawn, asked=asked))
+        if self.board and why == "look":
+            for part, n in asked.items():
+                self._plot({f"mixture_asked/{stage}/{part}": n, f"mixture_realised/{stage}/{part}": drawn.get(part, 0)}, total)
+        if self.ledger:
+            entries = [e.checkpoint.tag for e in self.state.entries.values()]
+            checkpoints.rotate(self.run, [tag, *entries, *([previous.tag] if previous else [])])
+
+    def _record(self, event: ev.AnyEvent | None) -> None:
+        """Rank 0 writes an event; every rank takes it into account."""
+        written = self.engine.broadcast(self.ledger.append(event) if self.ledger and event else None)
+        assert written is not None
+        self.state.apply(written)
+
+    def _check_data(self) -> None:
+        for name, corpus in self.plan.corpora.items():
+            if self.corpora[name].digest != corpus.digest:
+                raise InputError(f"the manifest of {name!r} has changed since the plan was made; restore it, or start another run")
+
+    def _plot(self, scalars: dict[str, float], at: int) -> None:
+        assert self.board is not None
+        for name, value in scalars.items():
+            self.board.add_scalar(name if "/" in name else f"train/{name}", value, at)

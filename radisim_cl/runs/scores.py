@@ -1,0 +1,47 @@
+"""A run's scorecards, made from its stored answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from radisim_cl.bench.measure import measure, scorecard
+from radisim_cl.errors import InputError
+from radisim_cl.files import write_atomic
+from radisim_cl.records.scorecard import Scorecard
+from radisim_cl.records.state import RunState
+from radisim_cl.specs.plan import Plan
+
+
+def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int) -> Scorecard:
+    """The scorecard of one scoring."""
+    m = measure(frame, plan.benchmark, split)
+    return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples)
+
+
+def unseal(run: Path, plan: Plan, state: RunState) -> None:
+    """Makes the report split's scorecards, `scores/report-<stage>.json`; only once every stage is accepted.
+
+    Raises:
+        InputError: the run has stages to go.
+    """
+    if len(state.accepted) < len(state.names):
+        raise InputError(f"{run}: the report split stays sealed until every stage is accepted")
+    for stage, finished in state.accepted.items():
+        scored = [s for s in state.scores if s.split == "report" and s.stage == stage and s.attempt == finished.attempt][-1]
+        made = card(plan, pd.read_parquet(run / scored.file), "report", stage, scored.look, scored.total * plan.curriculum.scale.global_batch)
+        write_atomic(run / "scores" / f"report-{stage}.json", made.model_dump_json(indent=1))
+
+
+def result(run: Path, state: RunState) -> Scorecard:
+    """The report split's scorecard of the last stage.
+
+    Raises:
+        InputError: the run has not finished.
+    """
+    path = run / "scores" / f"report-{state.names[-1]}.json"
+    if state.status != "finished" or not path.is_file():
+        raise InputError(f"{run} has not finished; the report split is sealed until then")
+    return Scorecard.model_validate_json(path.read_text())

@@ -1,0 +1,116 @@
+"""What a plan, a scorecard and a run's state look like in a terminal. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from radisim_cl.records import events as ev
+from radisim_cl.records.scorecard import Scorecard
+from radisim_cl.records.state import RunState
+from radisim_cl.specs.plan import Plan
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """Stages, mixtures, losses, subtasks, and what the run will take."""
+    c, scale, e = plan.curriculum, plan.curriculum.scale, plan.estimates
+    model = f"{e.parameters / 1e6:.1f}M parameters, about {e.memory_gib:.1f} GiB" if e.parameters else "size not known without its configuration"
+    head = Text(f"{c.name}  profile {c.profile}, catalog {plan.catalog.name}, benchmark {plan.benchmark.name} {plan.benchmark.version}, seed {c.seed}\n"
+                f"{scale.model.arch}, {model}; global batch {scale.global_batch}, ZeRO {scale.zero}, {scale.precision}\n"
+                f"{scale.budget.samples:,} samples, of which {plan.reserve * scale.global_batch:,} in reserve for extensions (unspent: "
+                f"{scale.budget.unspent.replace('_', ' ')}); about {e.hours * 60:.0f} minutes here, to a factor of two\ndigest {plan.digest()[:16]}")
+    stages = Table(title="Stages", title_justify="left")
+    for column in ("", "stage", "steps", "samples", "lr", "losses", "gate"):
+        stages.add_column(column, justify="right" if column in ("", "steps", "samples", "lr") else "left")
+    for i, s in enumerate(plan.stages, 1):
+        losses = "\n".join(f"{x.kind} x{x.weight:g}" + ("" if x.contributes else f" contributes nothing: {x.note}") for x in s.losses)
+        gate = "\n".join(f"{r.suite or r.subtask} {r.metric} >= {r.value_for(plan.catalog.name):g}" for r in s.spec.gate.requires)
+        gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, then {s.spec.gate.on_fail if s.spec.gate.looks == 1 else 'stop'}"
+        stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{s.spec.train.lr:g}", losses, gate)
+    mixture = Table(title="Mixtures (training split)", title_justify="left")
+    for column in ("stage", "source", "where", "captions", "share", "available", "requested", "seen at most"):
+        mixture.add_column(column, justify="right" if column in ("share", "available", "requested", "seen at most") else "left")
+    for s in plan.stages:
+        for x in (x for x in s.entries if x.stage == s.spec.name):
+            where = " ".join(f"{k}={'|'.join([v] if isinstance(v, str) else v)}" for k, v in x.entry.where.items())
+            mixture.add_row(s.spec.name, x.entry.source, where, x.entry.captions, f"{x.share:.1%}", f"{x.available:,}", f"{x.requested:,}",
+                            f"{x.repeats:.1f}x")
+        for passed in dict.fromkeys(x.stage for x in s.entries if x.stage != s.spec.name):
+            again = [x for x in s.entries if x.stage == passed]
+            mixture.add_row(s.spec.name, f"[dim]replay of {passed}", "", "", f"{sum(x.share for x in again):.1%}", "",
+                            f"{sum(x.requested for x in again):,}", f"{max(x.repeats for x in again):.1f}x")
+        mixture.add_section()
+    subtasks = Table(title="Subtasks: images (patients of the rarest class)", title_justify="left")
+    for column in ("suite", "subtask", "tune", "gate", "report", ""):
+        subtasks.add_column(column, justify="right" if column in ("tune", "gate", "report") else "left")
+    for t in plan.subtasks:
+        counts = [f"{t.items.get(s, 0)} ({t.patients.get(s, 0)})" for s in ("tune", "gate", "report")]
+        seen = t.trained_on[0] if len(t.trained_on) == 1 else f"{len(t.trained_on)} of its sources"
+        note = f"missing: {t.missing}" if t.missing else f"not zero-shot: trains on {seen}" if t.trained_on else ""
+        subtasks.add_row(t.suite, t.id, *counts, note)
+    return Group(head, stages, mixture, subtasks)
+
+
+def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> RenderableType:
+    """Subtasks with intervals, chance and floors; suites' mean skill.
+
+    Args:
+        card: what was scored.
+        whole: suites whose subtasks are shown; all if None.
+    """
+    when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
+    table = Table(title=f"{card.benchmark} {card.version}, {card.split} split, {when}, {card.samples:,} samples seen", title_justify="left",
+                  caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail.", caption_justify="left")
+    for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", ""):
+        table.add_column(column, justify="left" if column in ("subtask", "metric", "") else "right")
+    for suite in card.suites:
+        for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
+            floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
+            note = f"undecidable: {s.undecidable}" if s.undecidable else "below floor" if s.below_floor else ""
+            table.add_row(s.id, s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
+                          f"{s.skill.value:.2f}" if s.skill else "-", f"{s.items} ({sum(s.patients.values())})", note)
+        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", f"of {len(suite.subtasks)}", "")
+        table.add_section()
+    for name, why in card.missing.items():
+        table.add_row(name, "", "-", "", "", "", "", f"missing: {why}")
+    return table
+
+
+def status_table(events: Sequence[ev.AnyEvent], state: RunState) -> RenderableType:
+    """The story of a run: a line an event that decided something."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for e in events:
+        match e:
+            case ev.RunStarted():
+                told = f"started: {e.name}, seed {e.seed}, plan {e.plan[:12]}"
+            case ev.RunResumed():
+                told = f"resumed with {e.world_size} rank{'s' * (e.world_size > 1)}" + (f"; {e.note}" if e.note else "")
+            case ev.StageStarted():
+                told = f"stage {e.stage}" + (f", attempt {e.attempt + 1}" if e.attempt else "") + f": {e.planned} steps to the first look"
+            case ev.Scored(suites=None):
+                told = f"  report split scored after {e.stage}; sealed until the run has finished"
+            case ev.Scored():
+                scores = ", ".join(f"{k} {v}" for k, v in (e.suites or {}).items())
+                told = f"  {e.split} split scored at step {e.total}: {scores}"
+            case ev.GateDecided():
+                verdict = {True: "passed", False: "not passed", None: "undecided"}[e.passed]
+                told = f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}" + (f" by {e.batches} steps" if e.batches else "")
+            case ev.StageFinished():
+                told = f"  accepted{'' if e.passed else ' WITHOUT having passed its gate'}: {e.export}"
+            case ev.Rewound():
+                told = f"REWOUND by hand to the beginning of {e.stage}"
+            case ev.RunFinished():
+                told = "finished"
+            case ev.RunStopped():
+                told = f"stopped by the gate of {e.stage}"
+            case ev.RunFailed():
+                told = f"ended with exit code {e.exit_code}: {e.error}"
+            case _:
+                continue
+        table.add_row(e.time[:19].replace("T", " "), told)
+    last = f"at step {state.batch} of {state.target} of stage {state.name}" if state.started else ""
+    mark = f"; rewound {state.rewinds} times" if state.rewinds else ""
+    return Group(table, Text(f"{state.status}{mark} {last}".strip()))

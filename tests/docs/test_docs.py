@@ -1,0 +1,93 @@
+"""Every command in the README and the docs is executed, in the order of the page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import real
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+SMOKE = ["--profile", "smoke"]
+
+
+def commands(page: Path) -> list[str]:
+    """Lines of the bash blocks of a page, without comments."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.S | re.M)
+    return [line for b in blocks for raw in b.splitlines() if (line := raw.partition("  #")[0].strip()) and not line.startswith("#")]
+
+
+def of_kind(start: str) -> list[object]:
+    """All commands that begin with a word, as test cases."""
+    return [pytest.param(c, id=f"{p.relative_to(ROOT)}: {c}") for p in PAGES for c in commands(p) if c.startswith(start)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the pages are followed from top to bottom."""
+    return tmp_path_factory.mktemp("reader")
+
+
+@pytest.mark.parametrize("command", of_kind("make"))
+def test_make_targets_exist(command: str) -> None:
+    done = subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@real
+@pytest.mark.parametrize("command", of_kind("radisim-cl"))
+def test_commands_do_what_they_say(command: str, place: Path) -> None:
+    line, _, target = command.partition(" > ")
+    words = shlex.split(line)[1:]
+    if words[0] == "run" and "--profile" not in words:
+        words += SMOKE  # the same command at the scale of a test
+    done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    if target:
+        (place / target).write_text(done.stdout)
+
+
+def test_only_commands_that_are_tested() -> None:
+    known = ("make ", "radisim-cl ", "export RADISIM_REAL=", "python -m pip install ")
+    assert [c for p in PAGES for c in commands(p) if not c.startswith(known)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for path in re.findall(r"`((?:tests|radisim_cl|docs|curricula|stages|benchmarks|catalogs|templates)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_stage_in_the_readme_is_valid() -> None:
+    from radisim_cl.specs.curriculum import StageSpec
+
+    block = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)[0]
+    assert StageSpec.model_validate(yaml.safe_load(block.replace("5e-4", "0.0005"))).name == "diagnosis"
+
+
+@pytest.mark.parametrize("kind", ["curriculum", "stage", "benchmark", "catalog", "templates"])
+def test_the_schemas_that_editors_read_are_current(kind: str) -> None:
+    import json
+
+    from radisim_cl.specs.schema import schema_of
+
+    assert json.loads((ROOT / "docs" / "schema" / f"{kind}.json").read_text()) == schema_of(kind), "run `make schema`"
+
+
+@pytest.mark.parametrize("file", sorted(p for d in ("curricula", "stages", "benchmarks", "catalogs", "templates") for p in (ROOT / d).rglob("*.yaml")),
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_shipped_files_name_their_schema(file: Path) -> None:
+    first = file.read_text().splitlines()[0]
+    assert first.startswith("# yaml-language-server: $schema=")
+    assert (file.parent / first.partition("=")[2]).is_file()

@@ -1,0 +1,246 @@
+"""A whole run in the small world: its story, its files, its exports, and every way it can end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from conftest import World, make_world
+from safetensors.torch import load_file
+
+from radisim_cl.errors import InputError, RadisimError
+from radisim_cl.records import events as ev
+from radisim_cl.records.ledger import read
+from radisim_cl.records.state import fold
+from radisim_cl.runs.directory import load_plan
+from radisim_cl.runs.lock import locked
+from radisim_cl.runs.scores import result, unseal
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
+    """A finished run, which no test may change."""
+    world = make_world(tmp_path_factory.mktemp("done") / "world")
+    told = world.cli("run", "toy")
+    assert told.returncode == 0, told.stderr
+    return world, world.root / "runs" / "toy"
+
+
+def story(run: Path) -> list[str]:
+    """The events of a run, by name, with what they were about."""
+    told = [(e.event, *(getattr(e, about, None) for about in ("stage", "split", "decision"))) for e in read(run)[0]]
+    return [" ".join(str(word) for word in words if word) for words in told]
+
+
+def test_the_ledger_tells_the_story(done: tuple[World, Path]) -> None:
+    def stage(name: str) -> list[str]:
+        return [f"StageStarted {name}", f"CheckpointCommitted {name}", f"CheckpointCommitted {name}", f"CheckpointCommitted {name}",
+                f"Scored {name} gate", f"GateDecided {name} advance", f"Scored {name} report", f"StageFinished {name}"]
+
+    assert story(done[1]) == ["RunStarted", "CheckpointCommitted", "Scored gate", *stage("modality"), *stage("anatomy"), "RunFinished"]
+
+
+def test_look_0_is_before_any_training(done: tuple[World, Path]) -> None:
+    first = next(e for e in read(done[1])[0] if isinstance(e, ev.Scored))
+    assert (first.stage, first.total, first.look) == (None, 0, 0)
+
+
+def test_realised_samples_are_what_was_asked(done: tuple[World, Path]) -> None:
+    plan = load_plan(done[1])
+    for stage in plan.stages:
+        last = [e for e in read(done[1])[0] if isinstance(e, ev.CheckpointCommitted) and e.stage == stage.spec.name][-1]
+        assert last.batch == stage.batches
+        assert sum(last.drawn.values()) == stage.samples
+        assert set(last.drawn) == {"drawn/CT", "drawn/MR", "drawn/DR"}
+
+
+def test_exports_load_with_stock_open_clip_and_give_the_same_embeddings(done: tuple[World, Path]) -> None:
+    run = done[1]
+    images, texts = torch.rand(4, 3, 32, 32), ["CT of the head", "knee"]
+    checkpoint = torch.load(run / "checkpoints" / "anatomy-0-0000010" / "mp_rank_00_model_states.pt", weights_only=False)["module"]
+    exported = load_file(run / "export" / "2-anatomy" / "open_clip_model.safetensors")
+    for name, tensor in exported.items():
+        assert torch.equal(tensor.reshape(-1), checkpoint[f"clip.{name}"].reshape(-1)), name
+    embeddings = []
+    for folder in ("1-modality", "2-anatomy"):
+        model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{run / 'export' / folder}")
+        tokens = open_clip.get_tokenizer(f"local-dir:{run / 'export' / folder}")(texts)
+        embeddings.append(model.eval().encode_image(images, normalize=True))
+        assert model.encode_text(tokens).shape == (2, 16)
+        assert "Resize" in str(preprocess)
+    assert not torch.allclose(embeddings[0], embeddings[1]), "the second stage changed nothing"
+
+
+def test_the_report_split_is_scored_at_every_accepted_stage(done: tuple[World, Path]) -> None:
+    run = done[1]
+    card = result(run, fold(read(run)[0]))
+    assert (card.split, card.stage, card.samples) == ("report", "anatomy", 320)
+    for score in card.subtasks:
+        assert set(score.floors) == {"pixel_statistics", "thumbnail"}
+        assert all(i.low <= i.value <= i.high for i in score.scores.values())
+        assert score.trained_on == ["drawn"]
+    assert (run / "scores" / "report-modality.json").is_file()
+    assert all(e.suites is None for e in read(run)[0] if isinstance(e, ev.Scored) and e.split == "report"), "a report score is in the ledger"
+
+
+def test_starting_a_finished_run_again_is_done_at_once(done: tuple[World, Path]) -> None:
+    before = (done[1] / "ledger.jsonl").read_bytes()
+    assert done[0].cli("run", "toy").returncode == 0
+    assert (done[1] / "ledger.jsonl").read_bytes() == before
+
+
+def test_status_tells_what_happened(done: tuple[World, Path]) -> None:
+    told = done[0].cli("status", "toy").stdout
+    for words in ("stage modality", "gate, look 1 (enforce): passed", "accepted: export/2-anatomy", "finished", "report split"):
+        assert words in told
+
+
+def test_no_patient_is_named_in_anything_that_a_run_writes(done: tuple[World, Path]) -> None:
+    for file in (f for f in done[1].rglob("*") if f.is_file()):
+        assert not re.search(rb"patient\d{3}", file.read_bytes()), file
+
+
+def test_tensorboard_has_losses_and_the_mixture(done: tuple[World, Path]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(done[1] / "tensorboard"))
+    board.Reload()
+    tags = set(board.Tags()["scalars"])
+    assert {"train/total", "train/multi_positive", "train/lr", "train/logit_scale", "gate/modality", "gate/anatomy"} <= tags
+    assert len(board.Scalars("train/total")) == 20
+    for part in ("drawn/CT", "drawn/MR", "drawn/DR"):
+        asked, realised = (board.Scalars(f"mixture_{what}/anatomy/{part}")[-1].value for what in ("asked", "realised"))
+        assert abs(asked - realised) < 12
+
+
+def test_a_changed_plan_is_refused_field_by_field(done: tuple[World, Path]) -> None:
+    told = done[0].cli("run", "toy", "--set", "stages.anatomy.train.lr=2e-3", "--set", "seed=4")
+    assert told.returncode == 2
+    assert "stages[1].spec.train.lr: 0.002, not 0.001" in told.stderr
+    assert "curriculum.seed: 4, not 3" in told.stderr
+
+
+def test_rewinding_keeps_what_was_accepted_and_takes_another_stream(world: World) -> None:
+    assert world.cli("run", "toy").returncode == 0
+    run = world.root / "runs" / "toy"
+    first = load_file(run / "export" / "2-anatomy" / "open_clip_model.safetensors")
+    kept = (run / "export" / "1-modality" / "open_clip_model.safetensors").read_bytes()
+    told = world.cli("resume", "toy", "--stage", "2")
+    assert told.returncode == 0, told.stderr
+    state = fold(read(run)[0])
+    assert (state.rewinds, state.accepted["anatomy"].attempt, state.accepted["modality"].attempt) == (1, 1, 0)
+    assert (run / "export" / "1-modality" / "open_clip_model.safetensors").read_bytes() == kept
+    again = load_file(run / "export" / "2-anatomy" / "open_clip_model.safetensors")
+    assert any(not torch.equal(first[n], again[n]) for n in first)
+    decided = [e for e in read(run)[0] if isinstance(e, ev.GateDecided) and e.stage == "anatomy"]
+    assert decided[1].alpha == decided[0].alpha / 2, "looking again is not free"
+    assert "rewound 1 times" in world.cli("status", "toy").stdout
+
+
+@pytest.mark.parametrize(("stage", "words"), [("9", "1 modality, 2 anatomy"), ("grading", "no such stage")])
+def test_a_stage_that_does_not_exist(done: tuple[World, Path], stage: str, words: str) -> None:
+    told = done[0].cli("resume", "toy", "--stage", stage)
+    assert (told.returncode, "Traceback" in told.stderr) == (2, False)
+    assert words in told.stderr
+
+
+def test_an_unreachable_gate_extends_within_the_reserve_then_stops_with_its_reasons(world: World) -> None:
+    told = world.cli("run", "toy", "--set", "stages.modality.gate.requires=[{kind: threshold, suite: modality, at_least: 1.0, confidence: 0.99}]")
+    assert told.returncode == 3, told.stderr
+    assert re.search(r"modality skill -?\d\.\d+, lower bound -?\d\.\d+ .* < 1", told.stderr)
+    run = world.root / "runs" / "toy"
+    decided = [e for e in read(run)[0] if isinstance(e, ev.GateDecided)]
+    assert [(d.look, d.decision, d.passed) for d in decided] == [(1, "extend", False), (2, "stop", False)]
+    assert 0 < decided[0].batches <= load_plan(run).reserve
+    state = fold(read(run)[0])
+    assert state.status == "stopped"
+    assert state.checkpoint is not None
+    assert (run / "checkpoints" / state.checkpoint.tag).is_dir()
+    assert not list((run / "scores").glob("report-*")), "a stage that was not accepted has no report score"
+    assert world.cli("resume", "toy").returncode == 3
+    assert "not passed" in world.cli("status", "toy").stdout
+
+
+@pytest.mark.parametrize(("mode", "passed"), [("observe", False), ("off", None)])
+def test_modes_that_do_not_act(world: World, mode: str, passed: bool | None) -> None:
+    never = "requires=[{kind: threshold, suite: modality, at_least: 1.0}]"
+    told = world.cli("run", "toy", "--set", f"stages.modality.gate.{never}", "--set", f"stages.modality.gate.mode={mode}")
+    assert told.returncode == 0, told.stderr
+    run = world.root / "runs" / "toy"
+    decided = next(e for e in read(run)[0] if isinstance(e, ev.GateDecided))
+    assert (decided.decision, decided.passed, decided.mode) == ("advance", passed, mode)
+    assert not fold(read(run)[0]).accepted["modality"].passed
+    assert "accepted without having passed" in told.stdout.lower()
+
+
+def test_two_ranks_see_the_same_samples_and_finish(done: tuple[World, Path], world: World) -> None:
+    told = world.cli("run", "toy", "--nproc", "2", "--set", "profiles.laptop.zero=1")
+    assert told.returncode == 0, told.stderr
+
+    def realised(run: Path) -> list[dict[str, int]]:
+        return [e.drawn for e in read(run)[0] if isinstance(e, ev.CheckpointCommitted)]
+
+    assert realised(world.root / "runs" / "toy") == realised(done[1])
+
+
+def test_the_report_split_cannot_be_unsealed_early(done: tuple[World, Path]) -> None:
+    run = done[1]
+    events = read(run)[0]
+    early = fold(events[: next(i for i, e in enumerate(events) if isinstance(e, ev.StageFinished)) + 1])
+    with pytest.raises(InputError, match="sealed"):
+        unseal(run, load_plan(run), early)
+    with pytest.raises(InputError, match="sealed"):
+        result(run, early)
+
+
+def test_one_writer_a_run(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(RadisimError, match="held by process"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def damage(folder: Path, how: str) -> str:
+    """Harms a checkpoint; the words that must come of it."""
+    file = folder / "mp_rank_00_model_states.pt"
+    if how == "missing":
+        file.unlink()
+        return "is missing"
+    data = bytearray(file.read_bytes())
+    if how == "truncated":
+        file.write_bytes(data[:-100])
+        return "bytes, not"
+    if how == "manifest":
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return "is not the one that the ledger knows"
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    return "was changed after it was written"
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "bit flip", "manifest"])
+def test_a_damaged_checkpoint_is_found_before_it_is_opened(done: tuple[World, Path], tmp_path: Path, how: str) -> None:
+    import shutil
+
+    from radisim_cl.runs.checkpoints import load
+
+    class Engine:
+        rank = 0
+
+        def broadcast(self, value: Any) -> Any:
+            return value
+
+        def load(self, folder: Path, tag: str) -> None:
+            raise AssertionError("a damaged checkpoint was opened")
+
+    shutil.copytree(done[1] / "checkpoints", tmp_path / "checkpoints")
+    newest = [e for e in read(done[1])[0] if isinstance(e, ev.CheckpointCommitted)][-1]
+    words = damage(tmp_path / "checkpoints" / newest.tag, how)
+    with pytest.raises(RadisimError, match=words):
+        load(Engine(), tmp_path, newest)  # type: ignore[arg-type]
