@@ -58,8 +58,7 @@ def library_roots(near: Path | None = None) -> Iterator[Path]:
     An installed wheel carries them in `radisim_cl/_library/`; a checkout has them at its root.
     """
     if near is not None:
-        yield near
-        yield near.parent
+        yield from (near, *near.absolute().parents[:3])
     packaged = _PACKAGE / "_library"
     yield packaged if packaged.is_dir() else _PACKAGE.parent
 
@@ -88,4 +87,5 @@ def library_file(folder: str, name: str, near: Path | None = None) -> Path:
         path = root / folder / f"{name}.yaml"
         if path.is_file():
             return path
-    raise InputError(f"no {folder.rstrip('s')} {name!r} in {folder}/. {hint(name, library_names(folder, near))}")
+    one = "curriculum" if folder == "curricula" else folder.removesuffix("s")
+    raise InputError(f"no {one} {name!r} in {folder}/. {hint(name, library_names(folder, near))}")

@@ -184,8 +184,9 @@ class Answers:
             each = [(a := _one_auc(self, c), newcombe_auc(a, counts[c], max(1, counts[0] if self.k == 2 else total - counts[c]), alpha))
                     for c in classes]
             return mover([a for a, _ in each], [i for _, i in each])
-        recalls = [float((self.answer[self.truth == c] == c).mean()) for c in range(self.k)]
-        low, high = mover(recalls, [wilson(r, n, alpha) for r, n in zip(recalls, counts, strict=True)])
+        present = [c for c in range(self.k) if counts[c]]
+        recalls = [float((self.answer[self.truth == c] == c).mean()) for c in present]
+        low, high = mover(recalls, [wilson(r, counts[c], alpha) for r, c in zip(recalls, present, strict=True)])
         shift = value - float(np.mean(recalls))
         return low + shift, high + shift
 

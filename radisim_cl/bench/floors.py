@@ -32,7 +32,7 @@ def features(image: Tensor) -> dict[str, F]:
 def _statistics(x: F) -> F:
     share = np.histogram(x, bins=64, range=(0, 1))[0] / x.size
     gradient = np.hypot(ndimage.sobel(x, 0), ndimage.sobel(x, 1))
-    spread = x.std()
+    spread = x.std() if np.ptp(x) else 0.0  # rounding leaves a constant image a spread that moments divide by
     return np.array([
         x.mean(), spread, *np.percentile(x, _PERCENTILES), stats.entropy(share), float((x < 0.02).mean()), float((x > 0.98).mean()),
         stats.skew(x, axis=None) if spread else 0.0, stats.kurtosis(x, axis=None) if spread else 0.0,

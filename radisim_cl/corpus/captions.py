@@ -12,7 +12,7 @@ from radisim_cl.errors import InputError
 from radisim_cl.registry import hint
 from radisim_cl.specs.catalog import TemplateSet, fields
 
-_SIDE = re.compile(r"\b(left|right|l|r|lt|rt|sinistr\w*|dextr\w*)\b", re.I)
+_SIDE = re.compile(r"\b((left|right)(wards?)?|[lr]t?|[lr][uml]l|sinistr\w*|dextr\w*)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Caption:
 
 def names_side(*texts: str) -> bool:
     """Whether a caption or label names a side, so that a mirrored image would make it false."""
-    return any(_SIDE.search(t) for t in texts)
+    return any(_SIDE.search(t.replace("_", " ")) for t in texts)
 
 
 def captioned(frame: pd.DataFrame, level: str, templates: TemplateSet | None) -> pd.Series[bool]:

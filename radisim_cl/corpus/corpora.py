@@ -65,8 +65,14 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     path = Path(catalog.root) / spec.manifest
     if not path.is_file():
         raise InputError(f"corpus {name!r}: no manifest {path}")
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False)
-    frame = frame.astype(str).rename(columns={theirs: ours for ours, theirs in spec.columns.items()})
+    frame = _read(path)
+    if unknown := [c for c in (*spec.columns, *spec.values) if c not in COLUMNS]:
+        raise InputError(f"corpus {name!r}: {unknown[0]!r} under 'columns' or 'values' of the catalog is no column of a manifest. "
+                         f"{hint(unknown[0], COLUMNS)}")
+    if lacking := [theirs for theirs in spec.columns.values() if theirs not in frame]:
+        raise InputError(f"{path}: no column {lacking[0]!r}, which the catalog maps. {hint(lacking[0], frame.columns)}")
+    replaced = [ours for ours, theirs in spec.columns.items() if ours in frame and ours not in spec.columns.values()]
+    frame = frame.drop(columns=replaced).rename(columns={theirs: ours for ours, theirs in spec.columns.items()})
     if absent := [c for c in ("id", "image") if c not in frame]:
         raise InputError(f"{path}: no column {absent[0]!r}; it has {', '.join(frame.columns)}. Map it under 'columns' in the catalog")
     if frame["id"].duplicated().any():
@@ -75,6 +81,7 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     for column in (c for c in COLUMNS if c not in frame):
         frame[column] = frame["id"] if column == "patient" else spec.licence if column == "licence" else ""
     frame = frame[list(COLUMNS)]
+    frame["patient"] = frame["patient"].where(frame["patient"].str.strip() != "", frame["id"])
     if spec.patient is not None:
         found = frame["patient"].str.extract(spec.patient, expand=False)
         if found.isna().any():
@@ -87,6 +94,20 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     frame["place"] = frame["labels"].map(_place)
     frame["split"] = cut(frame, spec.splits, version, name)
     return Corpus(name, frame, path.parent, sha256(path))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """All cells as text, "" where there is nothing, the same from CSV and from Parquet."""
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype(str)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty; a manifest has a line of column names and one line a pair") from None
+    except UnicodeDecodeError as e:
+        raise InputError(f"{path}: not UTF-8 (byte {e.start}); save it as UTF-8") from None
+    except (ValueError, OSError) as e:  # pandas' and Arrow's parsing errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as a table: {str(e).splitlines()[0]}") from None
 
 
 def _label(labels: str) -> str:

@@ -16,6 +16,9 @@ from radisim_cl.errors import InputError
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
 
+_PNG, _COLOUR_TYPE, _PALETTE = b"\x89PNG\r\n\x1a\n", 25, 3
+"""A PNG's signature; where its header holds the colour type (PNG specification, 11.2.2); the type that is an index into colours."""
+
 
 def decode(path: Path) -> Tensor:
     """(1 or 3, H, W) uint8.
@@ -24,14 +27,19 @@ def decode(path: Path) -> Tensor:
         InputError: missing, truncated, not an image, or not of 8 bits.
     """
     try:
-        image: Tensor = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED)
+        data = read_file(str(path))
+        png = bytes(data[:8].tolist()) == _PNG
+        palette = png and len(data) > _COLOUR_TYPE and int(data[_COLOUR_TYPE]) == _PALETTE
+        image: Tensor = decode_image(data, ImageReadMode.RGB if palette else ImageReadMode.UNCHANGED)
     except (RuntimeError, OSError) as e:
         raise InputError(f"{path}: cannot be decoded: {str(e).splitlines()[0]}") from None
     if image.dtype != torch.uint8:
         raise InputError(f"{path}: {image.dtype} pixels; a corpus holds 8-bit images, with the window stated where they are made")
-    if image.shape[0] in (2, 4):
-        image = image[:-1]
-    return image
+    if image.ndim != 3:
+        raise InputError(f"{path}: an animation of {len(image)} pictures; a corpus holds one picture a file")
+    if image.shape[0] == 4 and not png:
+        raise InputError(f"{path}: four channels that are not a PNG's; save it as grey or RGB")
+    return image[:-1] if image.shape[0] in (2, 4) else image
 
 
 def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
@@ -41,8 +49,9 @@ def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
     if spec.resize == "squash":
         out: Tensor = tv.resize(image, [spec.size, spec.size], how, antialias=True)
     else:
-        scale = spec.size / (min if spec.resize == "shortest" else max)(height, width)
-        out = tv.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], how, antialias=True)
+        scale = spec.size / max(height, width)
+        longest = [max(1, round(height * scale)), max(1, round(width * scale))]
+        out = tv.resize(image, [spec.size] if spec.resize == "shortest" else longest, how, antialias=True)
         out = tv.center_crop(out, [spec.size, spec.size])
     return out.expand(3, -1, -1)
 

@@ -93,8 +93,9 @@ class Loader:
     def _read(self, pair: Pair) -> Tensor:
         image = decode(pair.corpus.image(pair.row))
         rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))
-        labels = str(pair.corpus.frame.at[pair.row, "labels"])
-        return augment(image, self.augmentation, self.preprocess, rng, not names_side(pair.caption.text, labels))
+        record = pair.record
+        sided = names_side(pair.caption.text, *(record[c] for c in CLAIMABLE))
+        return augment(image, self.augmentation, self.preprocess, rng, may_flip=not sided)
 
     def _collate(self, pairs: list[Pair], images: list[Tensor]) -> Batch:
         records = [p.record for p in pairs]

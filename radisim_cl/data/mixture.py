@@ -8,6 +8,7 @@ any is seen twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from radisim_cl.specs.curriculum import MixtureEntry
 from radisim_cl.specs.plan import EntryPlan
 
 _TURN = 2**32
+DISCREPANCY = 3
+"""Largest number of pairs by which an entry's count is seen to exceed its share, at any prefix (tests/data/test_mixture.py)."""
 _GOLDEN = 2654435769
 """round(2**32 / golden ratio): the low-discrepancy step round a circle of 2**32 points (Knuth, TAOCP 3, 6.4)."""
 
@@ -159,11 +162,19 @@ def _floor_sum(n: int, m: int, a: int, b: int) -> int:
     return total
 
 
+def passes(drawn: float, pairs: int) -> int:
+    """Passes over an entry's pairs that are begun when about `drawn` of them are asked for."""
+    return math.ceil((drawn + DISCREPANCY) / pairs) if drawn else 0
+
+
 def exposures(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]], draws: int) -> dict[str, pd.Series[float]]:
-    """Times that each pair is seen in `draws` slots, by source and row, summed over the entries that hold it."""
+    """Times that each pair may be seen in `draws` slots, by source and row, summed over the entries that hold it.
+
+    A pass of an entry is whole before the next begins, so it shows a pair at most the number of its passes, the last one begun counted.
+    """
     out: dict[str, pd.Series[float]] = {}
     for e, r in zip(entries, rows, strict=True):
         if len(r):
-            seen = pd.Series(e.share * draws / len(r), index=r)
+            seen = pd.Series(float(passes(e.share * draws, len(r))), index=r)
             out[e.entry.source] = out[e.entry.source].add(seen, fill_value=0.0) if e.entry.source in out else seen
     return out

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from torch import Tensor, nn
 
+from radisim_cl.errors import InputError
 from radisim_cl.models.arch import CONFIGS
 from radisim_cl.specs.curriculum import ModelSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
@@ -64,9 +66,14 @@ def build(spec: ModelSpec, seed: int) -> Built:
             spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
             force_preprocess_cfg={"resize_mode": "squash"} if own else None,
         )
+        if ":" in spec.arch and spec.pretrained:  # open_clip ignores it there
+            if not Path(spec.pretrained).is_file():
+                raise InputError(f"pretrained: {spec.pretrained!r} is no file, and a tag has no meaning for {spec.arch!r}; remove it or name a file")
+            open_clip.load_checkpoint(model, spec.pretrained)
     cfg = dict(model.visual.preprocess_cfg)
     size = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
-    preprocess = PreprocessSpec(size=size, mean=cfg["mean"], std=cfg["std"], resize=cfg["resize_mode"], interpolation=cfg["interpolation"])
+    preprocess = PreprocessSpec(size=size, mean=tuple(cfg["mean"]), std=tuple(cfg["std"]), resize=cfg["resize_mode"],
+                                interpolation=cfg["interpolation"])
     return Built(model, open_clip.get_tokenizer(spec.arch), preprocess, copy.deepcopy(_model_cfg(spec.arch)))
 
 

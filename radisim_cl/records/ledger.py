@@ -21,13 +21,11 @@ def read(run: Path) -> tuple[list[AnyEvent], str]:
         RadisimError: no ledger beside checkpoints, a bad line before the last, or a gap in the numbers.
     """
     path = run / FILE
-    if not path.is_file():
-        if (run / "checkpoints").is_dir():
-            raise RadisimError(f"{run}: there are checkpoints but no {FILE}; restore the ledger from a copy, or start a new "
-                               "run with another --out. Nothing was changed.")
-        return [], ""
-    lines = path.read_bytes().split(b"\n")
+    lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     torn = lines.pop()
+    if not lines and (run / "checkpoints").is_dir():
+        raise RadisimError(f"{run}: there are checkpoints but no {FILE}, or an empty one; restore the ledger from a copy, or start a new "
+                           "run with another --out. Nothing was changed.")
     events: list[AnyEvent] = []
     for n, line in enumerate(lines):
         try:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from radisim_cl.bench.items import items, rarest
-from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.data.mixture import candidates, exposures
+from radisim_cl.corpus.corpora import Corpora, matches
+from radisim_cl.data.mixture import DISCREPANCY, candidates, exposures, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
 from radisim_cl.registry import hint
@@ -23,7 +23,6 @@ from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
 from radisim_cl.specs.losses import LossSpec
 from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES
 from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
-
 
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -47,10 +46,15 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
         raise SpecError(problems)
     templates = _get(problems, catalog, ("templates",), lambda: load_templates(catalog.templates, near) if catalog.templates else None)
     problems += _gate_problems(spec, benchmark)
+    if not Path(catalog.root).is_dir():
+        problems.append(catalog.problem(("root",), f"{catalog.root} is not a folder; it should hold the corpora of catalog {catalog.name!r}"))
+        raise SpecError(problems)
+    if catalog.templates and templates is None:
+        raise SpecError(problems)
     corpora = Corpora(catalog, benchmark.version)
     reserve, batches = _budget(spec, problems)
     stages: list[StagePlan] = []
-    for i, stage in enumerate(spec.stages):
+    for i in range(len(spec.stages)):
         made = _stage(spec, i, batches[i], reserve, corpora, templates, problems)
         if made:
             stages.append(made)
@@ -62,11 +66,13 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     for (train, held), count in corpora.crossing(used).items():
         problems.append(catalog.problem(("corpora", held, "splits"), f"{count} patients are in the train split of {train!r} and in a "
                                         f"benchmark split of {held!r}; give both the same 'splits'"))
-    for suite in benchmark.suites:
-        if not any(s.suite == suite and not s.missing for s in subtasks):
-            needed = [i for i, s in enumerate(spec.stages) if any(r.suite == suite for r in s.gate.requires)]
-            problems += [spec.problem(("stages", i, "gate", "requires"), f"suite {suite!r} has no subtask with data in catalog "
-                                      f"{catalog.name!r}") for i in needed]
+    available = {s.id for s in subtasks if not s.missing} | {s.suite for s in subtasks if not s.missing}
+    for i, stage in enumerate(spec.stages):
+        for j, need in enumerate(stage.gate.requires):
+            target = need.suite or need.subtask or ""
+            if target not in available:
+                problems.append(spec.problem(("stages", i, "gate", "requires", j), f"{target!r} has no data in catalog {catalog.name!r}; "
+                                                                                     f"it has {', '.join(sorted(available)) or 'none'}"))
     if problems:
         raise SpecError(problems)
     scored = sum(s.items.get("gate", 0) * 2 + s.items.get("report", 0) for s in subtasks)
@@ -116,6 +122,7 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
             if need.metric not in known and (need.suite or need.subtask in subtasks):
                 out.append(spec.problem((*at, "metric"), f"{need.suite or need.subtask!r} has no metric {need.metric!r}. "
                                                          f"{hint(need.metric, known)}"))
+                continue
             low, high = RANGES.get(need.metric, (-math.inf, math.inf))
             values = need.at_least if isinstance(need.at_least, dict) else {"at_least": need.at_least}
             for where, value in values.items():
@@ -129,8 +136,9 @@ def _budget(spec: CurriculumSpec, problems: list[Problem]) -> tuple[int, list[in
     """Steps of the reserve, and of each stage."""
     scale = spec.scale
     total, shares = scale.budget.samples // scale.global_batch, [s.train.share for s in spec.stages]
-    reserve = int(total * scale.budget.reserve)
-    batches = [int((total - reserve) * s / sum(shares)) for s in shares]
+    reserve = round(total * scale.budget.reserve)
+    edges = [round((total - reserve) * sum(shares[:i]) / sum(shares)) for i in range(len(shares) + 1)]
+    batches = [edges[i + 1] - edges[i] for i in range(len(shares))]
     for i, n in enumerate(batches):
         if n < 1:
             problems.append(spec.problem(("stages", i, "train", "share"), f"the stage gets 0 steps: {scale.budget.samples:,} samples x "
@@ -149,27 +157,38 @@ def _stage(spec: CurriculumSpec, i: int, batches: int, reserve: int, corpora: Co
             parts += [(passed.name, ("stages", p, "data", "mixture", j), e, stage.data.replay / i * w)
                       for j, (e, w) in enumerate(_weights(passed))]
     rows: list[Rows] = []
+    usable = True
     for owner, at, entry, share in parts:
-        try:
-            rows.append(candidates(corpora, entry, templates))
-        except InputError as e:
-            rows.append(np.empty(0, dtype=np.int64))
-            if owner == stage.name:
-                field = "captions" if "level" in str(e) or "captions:" in str(e) else "where" if "column" in str(e) else "source"
-                problems.append(spec.problem((*at, field), str(e)))
-            continue
-        if not len(rows[-1]) and share > 0 and owner == stage.name:
+        found, problem = _rows(entry, corpora, templates)
+        rows.append(found)
+        if problem and owner == stage.name:
+            problems.append(spec.problem((*at, problem[0]), problem[1]))
+        elif not len(found) and share > 0 and owner == stage.name:
             problems.append(spec.problem(at, f"source {entry.source!r} has no training pair with {entry.where or 'any value'} and captions "
                                              f"{entry.captions!r}; remove the entry or widen it"))
-    if len(problems) > before:
+        usable &= problem is None
+    if not usable or len(problems) > before:
         return None
-    largest = batches + min(reserve, (stage.gate.looks - 1) * _extension(stage, batches)) \
-        + (reserve if spec.scale.budget.unspent == "last_stage" and i == len(spec.stages) - 1 else 0)
-    entries = [EntryPlan(entry=e, stage=owner, share=share, available=len(r), requested=round(share * batches * spec.scale.global_batch),
-                         repeats=0.0) for (owner, _, e, share), r in zip(parts, rows, strict=True)]
-    entries = _settle(spec, i, entries, rows, largest * spec.scale.global_batch, problems)
+    takes_all = spec.scale.budget.unspent == "last_stage" and i == len(spec.stages) - 1
+    largest = batches + (reserve if takes_all else min(reserve, (stage.gate.looks - 1) * _extension(stage, batches)))
+    entries = [EntryPlan(entry=e, stage=owner, share=share, available=len(r), requested=0, repeats=0.0)
+               for (owner, _, e, share), r in zip(parts, rows, strict=True)]
+    entries = _settle(spec, i, entries, rows, batches * spec.scale.global_batch, largest * spec.scale.global_batch, problems)
     return StagePlan(spec=stage, batches=batches, samples=batches * spec.scale.global_batch, extension=_extension(stage, batches),
                      entries=entries, losses=_losses(spec, i, entries, rows, corpora, problems))
+
+
+def _rows(entry: MixtureEntry, corpora: Corpora, templates: TemplateSet | None) -> tuple[Rows, tuple[str, str] | None]:
+    """The rows that an entry draws from, or which of its fields is wrong and how."""
+    field = "source"
+    try:
+        frame = corpora[entry.source].frame
+        field = "where"
+        matches(frame, entry.where)
+        field = "captions"
+        return candidates(corpora, entry, templates), None
+    except InputError as e:
+        return np.empty(0, dtype=np.int64), (field, str(e))
 
 
 def _weights(stage: StageSpec) -> list[tuple[MixtureEntry, float]]:
@@ -181,7 +200,7 @@ def _extension(stage: StageSpec, batches: int) -> int:
     return max(1, round(batches * stage.gate.extend_by))
 
 
-def _settle(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[Rows], draws: int,
+def _settle(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[Rows], samples: int, draws: int,
             problems: list[Problem]) -> list[EntryPlan]:
     """Keeps `max_repeats`: refuses, or moves shares from entries whose pairs would be seen too often to those with pairs left."""
     data, shares = spec.stages[i].data, np.array([e.share for e in entries])
@@ -192,30 +211,30 @@ def _settle(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
         by_pair = exposures(now, rows, draws)
         return np.array([by_pair[e.entry.source].reindex(r).max() if len(r) else 0.0 for e, r in zip(entries, rows, strict=True)])
 
-    # Every pass of an entry is whole before the next begins, so a pair is seen at most ceil() times.
-    cap = data.max_repeats
-    for _ in range(200):
-        over = seen(shares) > cap * (1 + 1e-9)
-        if not over.any():
-            break
+    def below(pairs: int, drawn: float) -> float:
+        """The largest number of draws that takes a pass less."""
+        return max(0.0, (passes(drawn, pairs) - 1) * pairs - DISCREPANCY)
+
+    frozen = np.zeros(len(entries), dtype=bool)
+    while (over := (now := seen(shares)) > data.max_repeats).any():
         if data.on_shortage == "refuse":
-            worst = int(np.argmax(seen(shares)))
-            problems.append(spec.problem(("stages", i, "data", "max_repeats"), f"a pair of {entries[worst].entry.source!r} would be seen "
-                            f"{seen(shares)[worst]:.1f} times, with extensions, and {cap:g} are allowed: {entries[worst].available:,} pairs for "
+            worst = int(np.argmax(now))
+            problems.append(spec.problem(("stages", i, "data", "max_repeats"), f"a pair of {entries[worst].entry.source!r} would be seen up to "
+                            f"{now[worst]:.0f} times, extensions included, and {data.max_repeats:g} are allowed: {entries[worst].available:,} pairs, "
                             f"{entries[worst].share * draws:,.0f} draws; lower its weight or the budget, raise max_repeats, or set "
                             "on_shortage: redistribute"))
             break
-        lowered = np.where(over, shares * cap / np.maximum(seen(shares), 1e-12), shares)
-        room = (~over) & (shares > 0) & (seen(lowered) < cap * (1 - 1e-6))
-        if not room.any():
+        # One pass less for each entry that shows a pair too often; what was lowered once stays low, so this ends.
+        frozen |= over
+        lowered = np.where(over, [below(e.available, s * draws) / draws for e, s in zip(entries, shares, strict=True)], shares)
+        free = ~frozen & (shares > 0)
+        if not free.any():
             problems.append(spec.problem(("stages", i, "data", "max_repeats"), f"no entry has pairs left: {draws:,} draws, extensions included, "
-                            f"and no pair more than {cap:g} times; lower the budget or raise max_repeats"))
+                            f"and no pair more than {data.max_repeats:g} times; lower the budget or raise max_repeats"))
             break
-        shares = lowered + np.where(room, lowered, 0) / lowered[room].sum() * (shares.sum() - lowered.sum())
-    else:
-        problems.append(spec.problem(("stages", i, "data", "max_repeats"), "no shares keep it; lower the budget or raise max_repeats"))
+        shares = np.where(free, lowered * (1 + (shares.sum() - lowered.sum()) / lowered[free].sum()), lowered)
     repeats = seen(shares)
-    return [e.model_copy(update={"share": float(s), "repeats": round(float(n), 2), "requested": round(e.requested * float(s) / e.share) if e.share else 0})
+    return [e.model_copy(update={"share": float(s), "repeats": float(n), "requested": round(float(s) * samples)})
             for e, s, n in zip(entries, shares, repeats, strict=True)]
 
 
@@ -233,11 +252,10 @@ def _losses(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
 
 
 def _lacking(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora) -> str:
-    """A column that the loss needs and no pair of the mixture has; empty if there is none."""
-    for column in sorted(loss.needs):
-        if not any((corpora[e.entry.source].frame.loc[r, column] != "").any() for e, r in zip(entries, rows, strict=True)):
-            return column
-    return ""
+    """The columns that the loss needs and no pair of the mixture has together; empty if one has."""
+    needs = sorted(loss.needs)
+    drawn = [(corpora[e.entry.source].frame.loc[r, needs] != "").all(axis=1).any() for e, r in zip(entries, rows, strict=True) if e.share]
+    return "" if any(drawn) else " and ".join(needs)
 
 
 def _subtasks(spec: CurriculumSpec, benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> list[SubtaskPlan]:

@@ -54,7 +54,6 @@ def resume(run: Path) -> RunState:
         return Runner(run, None).go()
     with locked(run):
         ledger = Ledger(run)
-        now = fold(ledger.events)
         if len(ledger.events) > 1:
             ledger.append(ev.RunResumed(world_size=world, versions=versions(), note=ledger.note))
         runner = Runner(run, ledger)

@@ -18,7 +18,8 @@ def plan_table(plan: Plan) -> RenderableType:
     """Stages, mixtures, losses, subtasks, and what the run will take."""
     c, scale, e = plan.curriculum, plan.curriculum.scale, plan.estimates
     model = f"{e.parameters / 1e6:.1f}M parameters, about {e.memory_gib:.1f} GiB" if e.parameters else "size not known without its configuration"
-    head = Text(f"{c.name}  profile {c.profile}, catalog {plan.catalog.name}, benchmark {plan.benchmark.name} {plan.benchmark.version}, seed {c.seed}\n"
+    head = Text(f"{c.name}  profile {c.profile}, catalog {plan.catalog.name}, benchmark {plan.benchmark.name} {plan.benchmark.version}, "
+                f"seed {c.seed}\n"
                 f"{scale.model.arch}, {model}; global batch {scale.global_batch}, ZeRO {scale.zero}, {scale.precision}\n"
                 f"{scale.budget.samples:,} samples, of which {plan.reserve * scale.global_batch:,} in reserve for extensions (unspent: "
                 f"{scale.budget.unspent.replace('_', ' ')}); about {e.hours * 60:.0f} minutes here, to a factor of two\ndigest {plan.digest()[:16]}")
@@ -63,7 +64,8 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
     """
     when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
     table = Table(title=f"{card.benchmark} {card.version}, {card.split} split, {when}, {card.samples:,} samples seen", title_justify="left",
-                  caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail.", caption_justify="left")
+                  caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail.",
+                  caption_justify="left")
     for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", ""):
         table.add_column(column, justify="left" if column in ("subtask", "metric", "") else "right")
     for suite in card.suites:
@@ -97,7 +99,8 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState) -> RenderableTy
                 told = f"  {e.split} split scored at step {e.total}: {scores}"
             case ev.GateDecided():
                 verdict = {True: "passed", False: "not passed", None: "undecided"}[e.passed]
-                told = f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}" + (f" by {e.batches} steps" if e.batches else "")
+                more = f" by {e.batches} steps" if e.batches else ""
+                told = f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}{more}"
             case ev.StageFinished():
                 told = f"  accepted{'' if e.passed else ' WITHOUT having passed its gate'}: {e.export}"
             case ev.Rewound():

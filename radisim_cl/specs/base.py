@@ -20,7 +20,7 @@ class Spec(BaseModel):
     """Plain, frozen data; an unknown key is refused; a docstring under a field is its description."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
 
 
@@ -44,7 +44,13 @@ class Document(Spec):
         except ValidationError as e:
             raise SpecError(_problems(cls, node, e)) from None
         out._node = node
+        if problems := out.cross_checks():
+            raise SpecError(problems)
         return out
+
+    def cross_checks(self) -> list[Problem]:
+        """What is wrong between fields rather than within one."""
+        return []
 
     def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
         """A problem at one of this document's fields."""
@@ -53,33 +59,28 @@ class Document(Spec):
 
 
 def _problems(cls: type[BaseModel], node: Node, error: ValidationError) -> list[Problem]:
-    out = []
+    words: dict[tuple[str | int, ...], list[str]] = {}
     for e in error.errors():
-        # The tag of a chosen union member is part of pydantic's location, but not of the document's.
         path = _in_document(node, e["loc"])
-        out.append(Problem(node.locate(path), dotted(path), _words(cls, e, path)))
-    return out
+        if e["type"] == "missing":
+            path = (*path, e["loc"][-1])
+        elif e["type"] == "union_tag_invalid":
+            path = (*path, "kind")
+        words.setdefault(path, []).append(_words(cls, e, path))
+    # What fails every branch of a union is one problem.
+    return [Problem(node.locate(path), dotted(path), " or ".join(dict.fromkeys(told))) for path, told in words.items()]
 
 
 def _in_document(node: Node, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    here: Node | None = node
-    path: list[str | int] = []
-    for i, step in enumerate(loc):
-        inside = here is not None and (
-            (isinstance(here.value, dict) and step in here.value)
-            or (isinstance(here.value, list) and isinstance(step, int) and step < len(here.value))
-        )
-        if inside:
-            assert here is not None
-            here = here.value[step]
+    """A pydantic location without what is not of the document: the branches of unions."""
+    here, path = node, list[str | int]()
+    for step in loc:
+        if (isinstance(here.value, dict) and step in here.value) or (
+            isinstance(here.value, list) and isinstance(step, int) and step < len(here.value)
+        ):
+            here = here.value[step]  # type: ignore[index]  # a list here has been asked for an int
             path.append(step)
-        elif i == len(loc) - 1 and not (here is not None and _kind(here) == step):
-            path.append(step)
-    return tuple(p for p in path if p != "[key]")
-
-
-def _kind(node: Node) -> Any:
-    return node.value["kind"].value if isinstance(node.value, dict) and "kind" in node.value else None
+    return tuple(path)
 
 
 def _words(cls: type[BaseModel], e: Any, path: tuple[str | int, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from radisim_cl.errors import Problem, SpecError
 from radisim_cl.files import library_file
 from radisim_cl.registry import hint
 from radisim_cl.specs.base import Document, Name, Spec, Where
@@ -103,12 +104,14 @@ class BenchmarkSpec(Document):
     subtasks: list[SubtaskSpec] = Field(min_length=1)
     """In the order of the report."""
 
-    @model_validator(mode="after")
-    def _unique(self) -> BenchmarkSpec:
-        ids = [s.id for s in self.subtasks]
-        if twice := sorted({i for i in ids if ids.count(i) > 1}):
-            raise ValueError(f"duplicate subtask id {twice[0]!r}")
-        return self
+    def cross_checks(self) -> list[Problem]:
+        """No two subtasks have one id."""
+        out, first = [], dict[str, int]()
+        for i, s in enumerate(self.subtasks):
+            if s.id in first:
+                out.append(self.problem(("subtasks", i, "id"), f"duplicate subtask id {s.id!r}, first used by subtasks[{first[s.id]}]; rename one"))
+            first.setdefault(s.id, i)
+        return out
 
     @property
     def suites(self) -> dict[str, list[SubtaskSpec]]:
@@ -126,5 +129,6 @@ def load_benchmark(name: str, near: Path | None = None) -> BenchmarkSpec:
         InputError: no such file; SpecError: every problem in it.
     """
     node = read(library_file("benchmarks", name, near))
-    expand_environment(node)
+    if problems := expand_environment(node):
+        raise SpecError(problems)
     return BenchmarkSpec.from_node(node)

@@ -102,7 +102,10 @@ def fields(variant: str) -> tuple[str, ...]:
     Raises:
         ValueError: braces that are not closed, or no column at all.
     """
-    found = tuple(f for _, f, _, _ in string.Formatter().parse(variant) if f is not None)
+    try:
+        found = tuple(f for _, f, _, _ in string.Formatter().parse(variant) if f is not None)
+    except ValueError as e:
+        raise ValueError(f"template {variant!r}: {e}") from None
     if not found or not all(found):
         raise ValueError(f"template {variant!r} must name at least one column in braces")
     return found

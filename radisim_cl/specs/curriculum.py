@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.files import library_file
@@ -173,12 +173,6 @@ class CurriculumSpec(Document):
     stages: list[StageSpec] = Field(min_length=1)
     """In the order of training."""
 
-    @model_validator(mode="after")
-    def _names(self) -> CurriculumSpec:
-        if self.profile not in self.profiles:
-            raise ValueError(f"no profile {self.profile!r}. {hint(self.profile, self.profiles)}")
-        return self
-
     @property
     def scale(self) -> ProfileSpec:
         """The profile in use."""
@@ -188,9 +182,11 @@ class CurriculumSpec(Document):
         """The mode in which a stage's gate runs."""
         return self.scale.gates or stage.gate.mode
 
-    def stage_problems(self) -> list[Problem]:
-        """What is wrong between stages rather than within one."""
+    def cross_checks(self) -> list[Problem]:
+        """The profile exists; no two stages have one name."""
         out, first = [], dict[str, int]()
+        if self.profile not in self.profiles:
+            out.append(self.problem(("profile",), f"no profile {self.profile!r}. {hint(self.profile, self.profiles)}"))
         for i, stage in enumerate(self.stages):
             if stage.name in first:
                 out.append(self.problem(("stages", i, "name"), f"duplicate stage name {stage.name!r}, first used by "
@@ -235,9 +231,6 @@ def load(
     problems += expand_environment(root)
     if problems:
         raise SpecError(problems)
-    spec = CurriculumSpec.from_node(root)
-    if problems := spec.stage_problems():
-        raise SpecError(problems)
-    return spec
+    return CurriculumSpec.from_node(root)
 
 

@@ -13,6 +13,7 @@ class ThresholdSpec(Spec):
     """The lower confidence bound of a suite's or a subtask's score reaches a value."""
 
     kind: Literal["threshold"] = "threshold"
+    """Which requirement: the name of a file in `gates/`."""
     suite: str | None = None
     """Suite of the benchmark: the mean over its decidable subtasks. One of `suite` and `subtask`."""
     subtask: str | None = None

@@ -23,12 +23,14 @@ class ClipLossSpec(_Loss):
     """InfoNCE in both directions over the global batch (Radford et al. 2021, figure 3)."""
 
     kind: Literal["clip"] = "clip"
+    """Which loss: the name of a file in `losses/`."""
 
 
 class MultiPositiveLossSpec(_Loss):
     """Soft-target contrastive loss: every caption that is true of an image is a positive (UniCL, Yang et al. 2022, eq. 2-4)."""
 
     kind: Literal["multi_positive"] = "multi_positive"
+    """Which loss: the name of a file in `losses/`."""
     positives: Literal["claims", "captions"] = "claims"
     """`claims`: an image is a positive of every caption whose label columns it shares; `captions`: of equal captions only."""
 

@@ -18,6 +18,7 @@ from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.files import library_file
 
 MAX_NODES = 100_000
+MAX_DEPTH = 40
 Path_ = tuple[str | int, ...]
 
 
@@ -32,8 +33,8 @@ class Node:
 
     @property
     def where(self) -> str:
-        """`file:line`."""
-        return f"{self.file}:{self.line}"
+        """`file:line`; of an override, the override."""
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     def plain(self) -> Any:
         """The value without its positions."""
@@ -109,12 +110,18 @@ class _Builder:
         if self.count > MAX_NODES:
             raise SpecError([Problem(f"{self.file}:{line}", "", f"more than {MAX_NODES:,} values once aliases are "
                                      "expanded; write them out, or fewer")])
+        if len(path) > MAX_DEPTH:
+            raise SpecError([Problem(f"{self.file}:{line}", "", f"nested more than {MAX_DEPTH} deep, or an alias to itself")])
         if node.tag not in _TAGS:
             self.problems.append(Problem(f"{self.file}:{line}", dotted(path), f"tag {node.tag.removeprefix('tag:yaml.org,2002:')!r} "
                                          "is refused: a spec is plain data; remove the tag"))
             return Node(None, self.file, line)
         if isinstance(node, yaml.ScalarNode):
-            return Node(_scalar(node), self.file, line)
+            try:
+                return Node(_scalar(node), self.file, line)
+            except ValueError as e:
+                self.problems.append(Problem(f"{self.file}:{line}", dotted(path), f"not a value: {e}"))
+                return Node(None, self.file, line)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.build(v, (*path, i)) for i, v in enumerate(node.value)], self.file, line)
         assert isinstance(node, yaml.MappingNode)
@@ -139,18 +146,25 @@ def read(path: Path) -> Node:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
-        raise SpecError([Problem(f"{file}:1", "", f"not UTF-8 (byte {e.start}); save the file as UTF-8")]) from None
+        line = e.object[: e.start].count(b"\n") + 1
+        raise SpecError([Problem(f"{file}:{line}", "", f"not UTF-8 (byte {e.start}); save the file as UTF-8")]) from None
     except OSError as e:
         raise SpecError([Problem(file, "", f"cannot be read: {e.strerror}")]) from None
     try:
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise SpecError([Problem(f"{file}:{event.start_mark.line + 1 if event.start_mark else 1}", "", f"nested more than {MAX_DEPTH} deep")])
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         at = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         tab = " (YAML is indented with spaces)" if "\\t" in str(e.problem) else ""
         raise SpecError([Problem(at, "", f"not YAML: {e.problem or e.context}{tab}")]) from None
-    except yaml.YAMLError as e:
-        raise SpecError([Problem(file, "", f"not YAML: {e}")]) from None
+    except yaml.reader.ReaderError as e:
+        line = text[: e.position].count("\n") + 1
+        raise SpecError([Problem(f"{file}:{line}", "", "not YAML: a control character is not allowed; remove it")]) from None
     if root is None:
         raise SpecError([Problem(f"{file}:1", "", "the file is empty; `radisim-cl schema` shows what it may hold")])
     builder = _Builder(file)
@@ -182,7 +196,9 @@ def resolve_use(node: Node, folder: str, near: Path, chain: tuple[Path, ...] = (
         return node
     use = node.value["use"]
     try:
-        path = library_file(folder, str(use.value), near).resolve()
+        if not isinstance(use.value, str):
+            raise SpecError([Problem(use.where, "use", f"the name of a file is expected, not {use.plain()!r}")])
+        path = library_file(folder, use.value, near).resolve()
     except InputError as e:
         raise SpecError([Problem(use.where, "use", str(e))]) from None
     if path in chain:
@@ -191,7 +207,9 @@ def resolve_use(node: Node, folder: str, near: Path, chain: tuple[Path, ...] = (
     base = resolve_use(read(path), folder, path.parent, (*chain, path))
     rest = Node({k: v for k, v in node.value.items() if k != "use"}, node.file, node.line,
                 {k: v for k, v in node.keys.items() if k != "use"})
-    return merge(base, rest)
+    merged = merge(base, rest)
+    # What is missing, is missing in the file that was to bring it.
+    return Node(merged.value, base.file, base.line, merged.keys)
 
 
 def expand_environment(node: Node, path: Path_ = ()) -> list[Problem]:
@@ -209,6 +227,9 @@ def expand_environment(node: Node, path: Path_ = ()) -> list[Problem]:
     return [Problem(node.where, dotted(path), f"environment variable {n} is not set; `export {n}=...`") for n in missing]
 
 
+_NOWHERE = yaml.Mark("--set", 0, 0, 0, None, 0)
+
+
 def override(root: Node, text: str) -> None:
     """Applies one `--set a.b=c` in place. Lists take an index or an item's name: `stages.grading.train.lr=1e-4`.
 
@@ -220,10 +241,13 @@ def override(root: Node, text: str) -> None:
     steps = re.findall(r"[^.\[\]]+", path)
     if not equals or not steps:
         raise SpecError([Problem(where, "", "expected a.b=value")])
+    builder = _Builder(where)
     try:
-        parsed = _Builder(where).build(yaml.compose(value, Loader=_Loader) or yaml.ScalarNode("tag:yaml.org,2002:null", ""))
+        parsed = builder.build(yaml.compose(value or "null", Loader=_Loader) or yaml.ScalarNode("tag:yaml.org,2002:str", value, _NOWHERE, _NOWHERE))
     except yaml.YAMLError:
         parsed = Node(value, where, 0)
+    if builder.problems:
+        raise SpecError([Problem(where, ".".join(filter(None, [path, p.field])), p.message) for p in builder.problems])
     _relabel(parsed, where)
     here = root
     for i, step in enumerate(steps):

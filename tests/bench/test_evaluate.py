@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import open_clip
 import pandas as pd
 import pytest
@@ -22,17 +24,23 @@ from radisim_cl.bench import evaluate, floors
 from radisim_cl.bench.items import MODEL, items, pseudonym
 from radisim_cl.bench.protocols import classify
 from radisim_cl.data.images import decode, resize
+from radisim_cl.models.build import Built
 from radisim_cl.models.embedder import Embedder
-from radisim_cl.specs.benchmark import BenchmarkSpec
 
 Split = Literal["tune", "gate", "report"]
 SPLITS: list[Split] = ["tune", "gate", "report"]
 
 
 @pytest.fixture(scope="module")
-def embedder(shared_world: World) -> Embedder:
+def built(shared_world: World) -> Built:
     """The micro model."""
-    return Embedder(model(shared_world))
+    return model(shared_world)
+
+
+@pytest.fixture(scope="module")
+def embedder(built: Built) -> Embedder:
+    """It, embedding."""
+    return Embedder(built)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,7 @@ def test_answers_do_not_depend_on_how_images_are_batched(shared_world: World, em
     np.testing.assert_allclose(np.concatenate(again["scores"].to_list()), np.concatenate(gate["scores"].to_list()), atol=1e-5)
 
 
-def test_every_image_is_decoded_and_embedded_once(shared_world: World, embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_is_decoded_and_embedded_once(shared_world: World, built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three subtasks ask about the same images."""
     spec, corpora = opened(shared_world)
     read: Counter[Path] = Counter()
@@ -87,11 +95,13 @@ def test_every_image_is_decoded_and_embedded_once(shared_world: World, embedder:
         return decode(path)
 
     class Counted(Embedder):
-        def images(self, batches):  # type: ignore[no-untyped-def]
-            return super().images(b for b in batches if shown.append(len(b)) or True)  # type: ignore[func-returns-value]
+        def images(self, batches: Iterable[Tensor]) -> npt.NDArray[np.float32]:
+            given = list(batches)
+            shown.extend(map(len, given))
+            return super().images(given)
 
     monkeypatch.setattr(evaluate, "decode", counting)
-    evaluate.answers(Counted(model(shared_world)), spec, plans(spec), corpora, "gate", batch=16)
+    evaluate.answers(Counted(built), spec, plans(spec), corpora, "gate", batch=16)
     expected = set(items(spec.subtasks[0], corpora, "gate")["row"])
     assert sum(shown) == len(read) == len(expected)
     assert set(read.values()) == {1}
@@ -114,22 +124,15 @@ def test_class_embeddings_by_hand() -> None:
     np.testing.assert_allclose(classify.score(spec, images, prompts), [[half, 0], [-0.2 * half, 0.8]], atol=1e-6)
 
 
-def stock(world: World, spec: BenchmarkSpec, subtask: str) -> tuple[torch.nn.Module, Tensor]:
-    """Open_clip's zero-shot classifier, (D, K), of the micro model with the subtask's templates and class names."""
-    built, s = model(world), next(s for s in spec.subtasks if s.id == subtask)
-    names = [c.names[0] for c in s.classes.values()]
-    weights = open_clip.build_zero_shot_classifier(built.model.eval(), built.tokenizer, names, list(s.templates), use_tqdm=False)
-    return built.model, weights
-
-
 @pytest.mark.parametrize("subtask", ["mod.three", "anat.three", "anat.mass"])
-def test_zero_shot_scores_and_accuracy_are_open_clips(shared_world: World, gate: pd.DataFrame, subtask: str) -> None:
+def test_zero_shot_scores_and_accuracy_are_open_clips(shared_world: World, built: Built, gate: pd.DataFrame, subtask: str) -> None:
     """On the same pixels to rounding, and from the file by open_clip's own preprocessing to a grey level's worth."""
     spec, corpora = opened(shared_world)
-    clip, classifier = stock(shared_world, spec, subtask)
-    asked = items(next(s for s in spec.subtasks if s.id == subtask), corpora, "gate")
+    s = next(s for s in spec.subtasks if s.id == subtask)
+    clip, names = built.model.eval(), [c.names[0] for c in s.classes.values()]
+    classifier = open_clip.build_zero_shot_classifier(clip, built.tokenizer, names, list(s.templates))
+    asked = items(s, corpora, "gate")
     paths = [corpora["drawn"].image(row) for row in asked["row"]]
-    built = model(shared_world)
     normalize = image_transform_v2(PreprocessCfg(size=32, resize_mode="squash", mean=built.preprocess.mean, std=built.preprocess.std), is_train=False)
     same = torch.stack([normalize(Image.fromarray(resize(decode(p), built.preprocess).permute(1, 2, 0).numpy())) for p in paths])
     theirs = torch.stack([normalize(Image.open(p)) for p in paths])

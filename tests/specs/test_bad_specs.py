@@ -6,7 +6,6 @@ A wrong line is marked `# here` in the text that the test writes; the problem mu
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,6 +176,10 @@ WRONG = {
     "variable in a catalog": (CATALOG, "root:", "description: ${NOT_SET}  # here\nroot:", "description", "NOT_SET is not set"),
     "variable in a benchmark": (BENCHMARK, "version: toy-1", "version: ${NOT_SET}-1  # here", "version", "NOT_SET is not set"),
     # The other documents.
+    "pattern of patients": (CATALOG, "    manifest: manifest.csv", "    manifest: manifest.csv\n    patient: p(a)(b)  # here",
+                            "corpora.drawn.patient", "one group", "2"),
+    "pattern that is none": (CATALOG, "    manifest: manifest.csv", "    manifest: manifest.csv\n    patient: p(a  # here", "corpora.drawn.patient",
+                             "regular expression"),
     "metric of a benchmark": (BENCHMARK, MASS + "  metric: auc", MASS.replace("mass\n", "mass  # here\n", 1) + "  metric: acu", "subtasks[2]",
                               "no metric 'acu'", "Did you mean 'auc'?", "Known: accuracy, auc,"),
     "column of a benchmark": (BENCHMARK, MASS, MASS.replace("mass\n", "mass  # here\n", 1).replace("label", "lable"), "subtasks[2]",
@@ -218,7 +221,7 @@ NOT_YAML = {
     "a word": (b"name\n", ":1", "a mapping of fields is expected", "str"),
     "deep nesting": (b"name: x\nquestion: " + b"[" * 3000 + b"]" * 3000, ":2"),
     "an endless number": (b"name: x\nquestion: " + b"9" * 5000, ":2"),
-    "an alias to itself": (b"name: x\ndata: &a\n  again: *a\n", ""),
+    "an alias to itself": (b"name: x\ndata: &a\n  again: *a\n", ":2"),
 }
 
 
@@ -226,7 +229,7 @@ NOT_YAML = {
 def test_a_file_that_cannot_be_read_is_one_located_problem(content: bytes, position: str, words: list[str]) -> None:
     Path(ANATOMY).write_bytes(content)
     found = only()
-    assert found.where == f"{ANATOMY}{position}" or (not position and found.where.startswith(ANATOMY))
+    assert f"{found.where}:".startswith(f"{ANATOMY}{position}:")
     assert "\n" not in str(found)
     assert all(word in found.message for word in words), found
 
@@ -254,12 +257,10 @@ def test_a_tag_is_refused_and_builds_nothing(tag: str) -> None:
 
 
 @pytest.mark.parametrize("laughs", [9, 60])
-def test_an_alias_bomb_is_refused_at_once(laughs: int) -> None:
+def test_an_alias_bomb_is_refused_before_it_goes_off(laughs: int) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, laughs))]
     Path(CURRICULUM).write_text("\n".join(lines))
-    started = time.monotonic()
-    found = only()
-    assert time.monotonic() - started < 10
+    found = only()  # 9 ** 59 values would never be counted to their end
     assert found.where.startswith(f"{CURRICULUM}:")
     assert "aliases" in found.message
 

@@ -41,7 +41,7 @@ def plain(arch: str, precision: torch.dtype = torch.float32) -> dict[str, object
         features = SimpleNamespace(image=image, text=text, logit_scale=scale)
         total = torch.stack([t(features, b).reshape(()) for t in terms]).sum()
         optimizer.zero_grad()
-        total.backward()
+        torch.autograd.backward(total)
         if step == 0:
             gradients = {n.removeprefix("clip."): p.grad.clone() for n, p in towers.named_parameters() if p.grad is not None}
         optimizer.step()
@@ -60,7 +60,8 @@ def main(arch: str, zero: int, out: str) -> None:
     profile = ProfileSpec.model_validate({"model": {"arch": arch}, "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero})
     engine = Engine(built, profile, OptimizerSpec(kind="sgd", grad_clip=0.0))
     terms = [clip.build(ClipLossSpec(), engine.rank, engine.world), multi_positive.build(MultiPositiveLossSpec(), engine.rank, engine.world)]
-    losses, gradients = [], {}
+    losses: list[float] = []
+    gradients: dict[str, torch.Tensor] = {}
     inner = engine._engine
 
     def watched(step=inner.step) -> None:  # type: ignore[no-untyped-def]
