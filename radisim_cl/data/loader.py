@@ -22,6 +22,7 @@ from radisim_cl.specs.preprocess import PreprocessSpec
 CLAIMABLE = ("modality", "anatomy", "plane", "level", "labels", "label", "place")
 """Columns that a caption may state."""
 _AHEAD = 3
+"""Batches read ahead of the one in training."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,18 @@ class Loader:
                 yield self._collate(pairs, [self._read(p) for p in pairs])
             return
         with ThreadPoolExecutor(self.readers, "reader") as pool:
-            waiting: deque[tuple[list[Pair], list[Future[Tensor]]]] = deque()
-            for n in range(start, stop + _AHEAD):
-                if n < stop:
-                    pairs = self.mixture.batch(n, self.slots)
-                    waiting.append((pairs, [pool.submit(self._read, p) for p in pairs]))
-                if n >= start + _AHEAD or n >= stop:
-                    if not waiting:
-                        return
-                    pairs, images = waiting.popleft()
-                    yield self._collate(pairs, [i.result() for i in images])
+            ahead: deque[tuple[list[Pair], list[Future[Tensor]]]] = deque()
+            for n in range(start, stop):
+                pairs = self.mixture.batch(n, self.slots)
+                ahead.append((pairs, [pool.submit(self._read, p) for p in pairs]))
+                if len(ahead) > _AHEAD:
+                    yield self._collated(ahead.popleft())
+            while ahead:
+                yield self._collated(ahead.popleft())
+
+    def _collated(self, read: tuple[list[Pair], list[Future[Tensor]]]) -> Batch:
+        pairs, images = read
+        return self._collate(pairs, [i.result() for i in images])
 
     def _read(self, pair: Pair) -> Tensor:
         image = decode(pair.corpus.image(pair.row))

@@ -1,9 +1,9 @@
 """The mixture: one global, deterministic stream of pairs.
 
 Slot k of the n-th batch is a function of (seed, stage, attempt, n, k) and of nothing else: not of the number of ranks, readers
-or resumes. The position is one integer, the batch. Shares are kept as closely as integers allow at every prefix, because the
-slots walk round the circle of shares by the golden ratio instead of by chance; within an entry every pair is seen once before
-any is seen twice.
+or resumes. The position is one integer, the batch. Shares are kept to within a few pairs at every prefix, because the slots
+walk round the circle of shares by the golden ratio instead of by chance; within an entry every pair is seen once before any is
+seen twice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from radisim_cl.specs.curriculum import MixtureEntry
 from radisim_cl.specs.plan import EntryPlan
 
 _TURN = 2**32
-DISCREPANCY = 3
-"""Largest number of pairs by which an entry's count is seen to exceed its share, at any prefix (tests/data/test_mixture.py)."""
 _GOLDEN = 2654435769
 """round(2**32 / golden ratio): the low-discrepancy step round a circle of 2**32 points (Knuth, TAOCP 3, 6.4)."""
 
@@ -162,9 +160,17 @@ def _floor_sum(n: int, m: int, a: int, b: int) -> int:
     return total
 
 
-def passes(drawn: float, pairs: int) -> int:
-    """Passes over an entry's pairs that are begun when about `drawn` of them are asked for."""
-    return math.ceil((drawn + DISCREPANCY) / pairs) if drawn else 0
+def excess(slots: int) -> float:
+    """The largest number of pairs by which an entry's count exceeds its share of the first `slots` slots.
+
+    For the golden ratio, the discrepancy of an arc grows as 0.63 log(slots) (Dupain and Sos 1984, twice their constant for arcs at 0).
+    """
+    return 2 + 0.63 * math.log(max(1, slots))
+
+
+def passes(share: float, slots: int, pairs: int) -> int:
+    """Passes over an entry's pairs that may be begun in the first `slots` slots."""
+    return math.ceil((share * slots + excess(slots)) / pairs) if share else 0
 
 
 def exposures(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]], draws: int) -> dict[str, pd.Series[float]]:
@@ -175,6 +181,6 @@ def exposures(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]
     out: dict[str, pd.Series[float]] = {}
     for e, r in zip(entries, rows, strict=True):
         if len(r):
-            seen = pd.Series(float(passes(e.share * draws, len(r))), index=r)
+            seen = pd.Series(float(passes(e.share, draws, len(r))), index=r)
             out[e.entry.source] = out[e.entry.source].add(seen, fill_value=0.0) if e.entry.source in out else seen
     return out

@@ -65,6 +65,7 @@ def build(spec: ModelSpec, seed: int) -> Built:
         model = open_clip.create_model(
             spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
             force_preprocess_cfg={"resize_mode": "squash"} if own else None,
+            require_pretrained=spec.arch.startswith("hf-hub:") or bool(spec.pretrained and ":" not in spec.arch),
         )
         if ":" in spec.arch and spec.pretrained:  # open_clip ignores it there
             if not Path(spec.pretrained).is_file():
@@ -98,6 +99,11 @@ def _model_cfg(arch: str) -> dict[str, Any]:
     return cfg
 
 
+def _clamped(logit_scale: Tensor) -> Tensor:
+    """At most ln 100, with the gradient of the parameter itself, so that one that momentum carried past the bound comes back."""
+    return logit_scale + (logit_scale.clamp(max=MAX_LOGIT_SCALE) - logit_scale).detach()
+
+
 class Towers(nn.Module):
     """A CLIP as one module with one forward, so that every parallel engine can wrap it.
 
@@ -116,7 +122,7 @@ class Towers(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(b, 3, S, S) uint8 and (b, context) ids to (b, D), (b, D) in float32 and the scale."""
         image, text = self.image(images), self.text(tokens)
-        return image, text, self.clip.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()  # type: ignore[operator]
+        return image, text, _clamped(self.clip.logit_scale).exp()  # type: ignore[arg-type]
 
     def image(self, images: Tensor) -> Tensor:
         """(b, D) unit image embeddings in float32."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from radisim_cl.errors import RadisimError
+from radisim_cl.files import fsync_dir
 from radisim_cl.records.events import EVENT, AnyEvent
 
 FILE = "ledger.jsonl"
@@ -52,9 +53,12 @@ class Ledger:
     def append(self, event: AnyEvent) -> AnyEvent:
         """Numbers, writes and fsyncs an event."""
         stamped = event.model_copy(update={"number": len(self.events), "time": datetime.now(UTC).isoformat(timespec="seconds")})
+        new = not self.path.exists()
         with self.path.open("ab") as f:
             f.write(stamped.model_dump_json().encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())
+        if new:
+            fsync_dir(self.path.parent)
         self.events.append(stamped)
         return stamped

@@ -188,6 +188,22 @@ def test_two_ranks_see_the_same_samples_and_finish(done: tuple[World, Path], wor
     assert realised(world.root / "runs" / "toy") == realised(done[1])
 
 
+def test_a_machine_without_a_compiler_trains_in_bf16(world: World) -> None:
+    """DeepSpeed would build an op for collectives on CPUs, and raise where there is no compiler."""
+    told = world.cli("run", "toy", "--set", "profiles.laptop.precision=bf16", "--set", "profiles.laptop.budget.samples=160", PATH="", CXX="", CC="")
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero", [2, 3])
+def test_two_ranks_share_weights_and_resume_them(world: World, zero: int) -> None:
+    sets = ("--nproc", "2", "--set", f"profiles.laptop.zero={zero}")
+    assert world.cli("run", "toy", *sets).returncode == 0
+    told = world.cli("resume", "toy", "--stage", "anatomy")
+    assert told.returncode == 0, told.stderr
+    assert fold(read(world.root / "runs" / "toy")[0]).world_size == 2
+
+
 def test_the_report_split_cannot_be_unsealed_early(done: tuple[World, Path]) -> None:
     run = done[1]
     events = read(run)[0]

@@ -186,7 +186,7 @@ def test_the_first_limit_that_is_accepted_is_kept_for_every_pair(here: World, mi
     pytest.fail("240 draws of 62 pairs need no limit of 20")
 
 
-@pytest.mark.parametrize(("replay", "cap"), [(0.0, 4.5), (0.0, 5), (0.25, 6), (0.25, 6.5), (0.25, 7)])
+@pytest.mark.parametrize(("replay", "cap"), [(0.0, 5), (0.0, 5.5), (0.25, 6), (0.25, 6.5), (0.25, 7)])
 def test_redistribution_keeps_max_repeats_for_every_pair(here: World, cap: float, replay: float) -> None:
     set_data(here, "anatomy", mixture=[CT | {"weight": 8}, OTHERS], replay=replay, max_repeats=cap, on_shortage="redistribute")
     plan = make()
