@@ -56,9 +56,8 @@ def resume(run: Path) -> RunState:
         ledger = Ledger(run)
         if len(ledger.events) > 1:
             ledger.append(ev.RunResumed(world_size=world, versions=versions(), note=ledger.note))
-        runner = Runner(run, ledger)
         try:
-            return runner.go()
+            return Runner(run, ledger).go()
         except GateStopped:
             raise
         except Interrupted as e:
