@@ -13,17 +13,8 @@ from radisim_cl.registry import hint
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def fsync_dir(path: Path) -> None:
-    """Makes renames and creations inside `path` durable."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def fsync_file(path: Path) -> None:
-    """Makes the bytes of `path` durable."""
+def fsync(path: Path) -> None:
+    """Makes the bytes of a file durable; of a folder, the creations and renames in it."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -36,9 +27,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-    fsync_file(temporary)
+    fsync(temporary)
     temporary.replace(path)
-    fsync_dir(path.parent)
+    fsync(path.parent)
 
 
 def sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from radisim_cl.files import fsync_dir, fsync_file
+from radisim_cl.files import fsync
 from radisim_cl.models.build import Built
 
 
@@ -35,7 +35,7 @@ def export(state: dict[str, Tensor], built: Built, folder: Path) -> None:
     if isinstance(built.tokenizer, HFTokenizer):
         built.tokenizer.save_pretrained(str(temporary))
     for file in temporary.iterdir():
-        fsync_file(file)
+        fsync(file)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
-    fsync_dir(folder.parent)
+    fsync(folder.parent)

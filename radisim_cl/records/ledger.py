@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from radisim_cl.errors import RadisimError
-from radisim_cl.files import fsync_dir
+from radisim_cl.files import fsync
 from radisim_cl.records.events import EVENT, AnyEvent
 
 FILE = "ledger.jsonl"
@@ -59,6 +59,6 @@ class Ledger:
             f.flush()
             os.fsync(f.fileno())
         if new:
-            fsync_dir(self.path.parent)
+            fsync(self.path.parent)
         self.events.append(stamped)
         return stamped

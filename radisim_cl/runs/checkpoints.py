@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from radisim_cl.errors import RadisimError
-from radisim_cl.files import fsync_dir, fsync_file, sha256, write_atomic
+from radisim_cl.files import fsync, sha256, write_atomic
 from radisim_cl.records.events import CheckpointCommitted
 from radisim_cl.train.engine import Engine
 
@@ -35,14 +35,14 @@ def save(engine: Engine, run: Path, tag: str) -> str:
         whole = temporary / tag
         files = sorted(p for p in whole.rglob("*") if p.is_file())
         for file in files:
-            fsync_file(file)
+            fsync(file)
         listed = {p.relative_to(whole).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files}
         write_atomic(whole / MANIFEST, json.dumps({"format": FORMAT, "files": listed}, indent=1))
         digest = sha256(whole / MANIFEST)
         shutil.rmtree(folder, ignore_errors=True)
         whole.replace(folder)
         shutil.rmtree(temporary)  # ZeRO leaves a conversion script there
-        fsync_dir(folder.parent)
+        fsync(folder.parent)
     return engine.broadcast(digest)
 
 

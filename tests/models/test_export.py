@@ -128,7 +128,7 @@ def test_an_export_replaces_the_one_before_whole(built: Built, tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("fails", ["save_file", "fsync_file"])
+@pytest.mark.parametrize("fails", ["save_file", "fsync"])
 def test_an_export_that_fails_leaves_the_one_before(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     export(built.model.state_dict(), built, tmp_path / "one")
     before = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
