@@ -57,7 +57,7 @@ def resume(
     """Go on with a run, exactly as if it had not been interrupted."""
     from radisim_cl.runs import directory
 
-    folder = directory.find(run)
+    folder = directory.find(run, unfinished=True)
     if run is None:
         out.print(f"resuming {folder}", highlight=False)
     if stage is not None:
@@ -102,7 +102,7 @@ def schema(kind: Annotated[str, typer.Argument(help="curriculum, stage, benchmar
 
 
 @app.command()
-def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one.")] = None,
+def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest one under runs/.")] = None,
            svg: Annotated[Path | None, typer.Option(help="Also draw what is shown into this file.")] = None) -> None:
     """Tell what happened in a run and where it is; the result, if it has finished."""
     from radisim_cl.records.ledger import read
@@ -110,7 +110,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     from radisim_cl.runs.directory import find
     from radisim_cl.runs.tables import scorecard_table, status_table
 
-    folder = find(run)
+    folder = find(run, unfinished=False)
     events, note = read(folder)
     state = fold(events)
     page = Console(width=150, record=True) if svg else out

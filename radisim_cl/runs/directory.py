@@ -67,8 +67,8 @@ def state(run: Path) -> RunState:
     return fold(read(run)[0])
 
 
-def find(name: str | None, home: Path = Path("runs")) -> Path:
-    """A run by path or by name under `runs/`; without a name, the newest unfinished one.
+def find(name: str | None, unfinished: bool, home: Path = Path("runs")) -> Path:
+    """A run by path or by name under `runs/`; without a name the newest, or the newest unfinished one.
 
     Raises:
         InputError: none there.
@@ -79,10 +79,10 @@ def find(name: str | None, home: Path = Path("runs")) -> Path:
         if path is None:
             raise InputError(f"no run {name!r}. {hint(name, runs)}")
         return path
-    open_runs = [p for p in runs.values() if state(p).status != "finished"]
-    if not open_runs:
-        raise InputError(f"no unfinished run under {home}/; name one, or start one with `radisim-cl run`")
-    return max(open_runs, key=lambda p: (p / "ledger.jsonl").stat().st_mtime)
+    candidates = [p for p in runs.values() if not unfinished or state(p).status != "finished"]
+    if not candidates:
+        raise InputError(f"no {'unfinished ' * unfinished}run under {home}/; name one, or start one with `radisim-cl run`")
+    return max(candidates, key=lambda p: (p / "ledger.jsonl").stat().st_mtime)
 
 
 def ended(run: Path) -> bool:

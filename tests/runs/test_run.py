@@ -260,3 +260,10 @@ def test_a_damaged_checkpoint_is_found_before_it_is_opened(done: tuple[World, Pa
     words = damage(tmp_path / "checkpoints" / newest.tag, how)
     with pytest.raises(RadisimError, match=words):
         load(Engine(), tmp_path, newest)  # type: ignore[arg-type]
+
+
+def test_without_a_name_status_takes_the_newest_run_and_resume_the_newest_unfinished(done: tuple[World, Path]) -> None:
+    world = done[0]
+    assert "runs/toy" in world.cli("status").stdout
+    told = world.cli("resume")
+    assert (told.returncode, "no unfinished run under runs/" in told.stderr) == (2, True)
