@@ -50,10 +50,11 @@ class SubtaskScore(Record):
     """Sources that training used too: not zero-shot on those."""
 
     @property
-    def below_floor(self) -> bool:
-        """Whether a histogram or a thumbnail does at least as well."""
-        best = max((f.value for f in self.floors.values()), default=float("-inf"))
-        return self.metric in self.scores and self.scores[self.metric].value <= best
+    def above_floor(self) -> bool | None:
+        """Whether the score is higher than that of a histogram and of a thumbnail; None where there is nothing to compare."""
+        if self.metric not in self.scores or not self.floors:
+            return None
+        return self.scores[self.metric].value > max(f.value for f in self.floors.values())
 
 
 class SuiteScore(Record):

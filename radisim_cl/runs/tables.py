@@ -71,7 +71,7 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
     for suite in card.suites:
         for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
             floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
-            note = f"undecidable: {s.undecidable}" if s.undecidable else "below floor" if s.below_floor else ""
+            note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
             table.add_row(s.id, s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
                           f"{s.skill.value:.2f}" if s.skill else "-", f"{s.items} ({sum(s.patients.values())})", note)
         table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", f"of {len(suite.subtasks)}", "")

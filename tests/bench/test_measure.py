@@ -116,10 +116,10 @@ def test_floors_are_measured_on_the_same_items() -> None:
     frame = pd.concat([answered("a", HALF, mediocre), *floors])
     found = subtask(card(frame, spec), "a")
     assert {k: v.value for k, v in found.floors.items()} == pytest.approx({"thumbnail": 1.0, "pixel_statistics": 0.5})
-    assert found.below_floor
+    assert found.above_floor is False
     alone = subtask(card(frame[frame["by"] != "thumbnail"], spec), "a")
-    assert not alone.below_floor
-    assert not subtask(card(frame[frame["by"] == "model"], spec), "a").below_floor
+    assert alone.above_floor
+    assert subtask(card(frame[frame["by"] == "model"], spec), "a").above_floor is None
 
 
 def test_a_scorecard_survives_being_written_down() -> None:
