@@ -108,7 +108,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     from radisim_cl.records.ledger import read
     from radisim_cl.records.state import fold
     from radisim_cl.runs.directory import find
-    from radisim_cl.runs.tables import scorecard_table, status_table
+    from radisim_cl.runs.tables import save_picture, scorecard_table, status_table
 
     folder = find(run, unfinished=False)
     events, note = read(folder)
@@ -121,7 +121,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
 
         page.print(scorecard_table(result(folder, state)))
     if svg:
-        page.save_svg(str(svg), title=f"radisim-cl status {folder.name}")
+        save_picture(page, svg, f"radisim-cl status {folder.name}")
 
 
 @app.command("ls")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -74,7 +77,8 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
             table.add_row(s.id, s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
                           f"{s.skill.value:.2f}" if s.skill else "-", f"{s.items} ({sum(s.patients.values())})", note)
-        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", f"of {len(suite.subtasks)}", "")
+        counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
+        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, "")
         table.add_section()
     for name, why in card.missing.items():
         table.add_row(name, "", "-", "", "", "", "", f"missing: {why}")
@@ -116,4 +120,10 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState) -> RenderableTy
         table.add_row(e.time[:19].replace("T", " "), told)
     last = f"at step {state.batch} of {state.target} of stage {state.name}" if state.started else ""
     mark = f"; rewound {state.rewinds} times" if state.rewinds else ""
-    return Group(table, Text(f"{state.status}{mark} {last}".strip()))
+    ended = state.status == "finished" and not mark
+    return table if ended else Group(table, Text(f"{state.status}{mark} {last}".strip()))
+
+
+def save_picture(page: Console, path: Path, title: str) -> None:
+    """What a recording console has shown, as an SVG that asks the network for nothing."""
+    page.save_svg(str(path), title=title, code_format=re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.S))
