@@ -67,7 +67,8 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
     """
     when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
     table = Table(title=f"{card.benchmark} {card.version}, {card.split} split, {when}, {card.samples:,} samples seen", title_justify="left",
-                  caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail.",
+                  caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail. "
+                          "* Not zero-shot: its sources were trained on.",
                   caption_justify="left")
     for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", ""):
         table.add_column(column, justify="left" if column in ("subtask", "metric", "") else "right")
@@ -75,7 +76,7 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
         for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
             floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
-            table.add_row(s.id, s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
+            table.add_row(s.id + " *" * bool(s.trained_on), s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
                           f"{s.skill.value:.2f}" if s.skill else "-", f"{s.items} ({sum(s.patients.values())})", note)
         counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
         table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, "")
