@@ -76,8 +76,9 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
         for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
             floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
-            table.add_row(s.id + " *" * bool(s.trained_on), s.metric, str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-", floors,
-                          f"{s.skill.value:.2f}" if s.skill else "-", f"{s.items} ({sum(s.patients.values())})", note)
+            score, chance = str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-"
+            table.add_row(s.id + " *" * bool(s.trained_on), s.metric, score, chance, floors, f"{s.skill.value:.2f}" if s.skill else "-",
+                          f"{s.items} ({sum(s.patients.values())})", note)
         counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
         table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, "")
         table.add_section()
