@@ -30,14 +30,15 @@ class Reporter:
                             TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[told]}"), console=self.console,
                             disable=quiet or not self.console.is_terminal)
         self.task: TaskID | None = None
-        self.label, self.spoke, self.since, self.first = "", 0.0, 0.0, 0
+        self.label, self.spoke = "", 0.0
+        self.mark: tuple[int, float] | None = None
 
     def stage(self, stage: StagePlan, state: RunState) -> None:
         """A stage begins or goes on."""
         n = len(self.plan.stages)
         self.label = f"stage {state.stage + 1}/{n} {stage.spec.name}"
         self.console.print(f"[bold]{self.label}[/bold] {stage.spec.question}", highlight=False)
-        self.since, self.first, self.spoke = time.monotonic(), state.batch, time.monotonic()
+        self.mark, self.spoke = None, time.monotonic()
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task = self.bar.add_task(self.label, total=state.target, completed=state.batch, told="")
@@ -47,7 +48,8 @@ class Reporter:
         if self.quiet or self.task is None:
             return
         now = time.monotonic()
-        rate = (step.batch - self.first) * self.plan.curriculum.scale.global_batch / max(now - self.since, 1e-9)
+        self.mark = self.mark or (step.batch, now)  # the first step after a pause is not timed
+        rate = (step.batch - self.mark[0]) * self.plan.curriculum.scale.global_batch / max(now - self.mark[1], 1e-9)
         told = f"{rate:.0f} samples/s  loss {step.losses['total']:.3f}" + ("" if step.updated else "  SKIPPED: loss not finite")
         self.bar.start()
         self.bar.update(self.task, completed=step.batch, total=target, told=told)
@@ -61,6 +63,7 @@ class Reporter:
     def scoring(self, split: str) -> None:
         """A split is about to be scored."""
         self.bar.stop()
+        self.mark = None
         sealed = " (sealed until the run has finished)" if split == "report" else ""
         self.console.print(f"scoring the {split} split{sealed} ...", highlight=False)
 
@@ -69,7 +72,6 @@ class Reporter:
         names = [s.spec.name for s in self.plan.stages]
         taught = names[: names.index(card.stage) + 1] if card.stage else []
         self.console.print(scorecard_table(card, taught))
-        self.since, self.first = time.monotonic(), 0
 
     def decided(self, event: ev.GateDecided) -> None:
         """A gate has spoken."""
@@ -77,7 +79,6 @@ class Reporter:
         self.console.print(f"gate of {event.stage}, look {event.look}: {verdict}[/] -> {event.decision}", highlight=False)
         for reason in event.reasons:
             self.console.print(f"  {reason}", highlight=False)
-        self.first = 0
 
     def finished(self, run: Path) -> None:
         """The report split's scores, and where everything is."""
