@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -32,6 +33,13 @@ class Reporter:
         self.task: TaskID | None = None
         self.label, self.spoke = "", 0.0
         self.mark: tuple[int, float] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Gives the terminal back, however the run ended."""
+        self.bar.stop()
 
     def stage(self, stage: StagePlan, state: RunState) -> None:
         """A stage begins or goes on."""

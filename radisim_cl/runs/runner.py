@@ -94,8 +94,9 @@ class Runner:
             self._commit("initial", None, 0, 0, {}, {})
         if not self.state.scores:
             self._score("gate", None, 0)
-        while self.state.stage < len(self.plan.stages):
-            self._stage(self.plan.stages[self.state.stage])
+        with self.report:
+            while self.state.stage < len(self.plan.stages):
+                self._stage(self.plan.stages[self.state.stage])
         if self.ledger:
             scores.unseal(self.run, self.plan, self.state)
         self._record(ev.RunFinished())
