@@ -131,7 +131,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     (["plan", "toy", "--catalog", "toi"], ["no catalog 'toi'", "Did you mean 'toy'?"]),
     (["plan", "toy", "--set", "sead=1"], ["--set sead=1", "Did you mean 'seed'?"]),
     (["run", "toy", "--nproc", "3"], ["global_batch 16", "3 ranks"]),
-    (["status"], ["no unfinished run under runs/"]),
+    (["status"], ["no run under runs/"]),
     (["status", "other"], ["no run 'other'"]),
     (["resume", "other"], ["no run 'other'"]),
 ])
