@@ -24,7 +24,7 @@ from radisim_cl.specs.losses import LossSpec
 from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES
 from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
 
-_REACHED = 0.5
+_REACHED = 0.4
 """Training's multiply-adds a second, as a share of a matrix product's."""
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
