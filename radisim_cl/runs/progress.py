@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from radisim_cl.records import events as ev
 from radisim_cl.records.scorecard import Scorecard
-from radisim_cl.records.state import RunState, fold
+from radisim_cl.records.state import RunState
 from radisim_cl.runs.scores import result
 from radisim_cl.runs.tables import scorecard_table
 from radisim_cl.specs.plan import Plan, StagePlan
@@ -88,13 +88,10 @@ class Reporter:
         for reason in event.reasons:
             self.console.print(f"  {reason}", highlight=False)
 
-    def finished(self, run: Path) -> None:
+    def finished(self, run: Path, state: RunState) -> None:
         """The report split's scores, and where everything is."""
         if self.quiet:
             return
-        from radisim_cl.records.ledger import read
-
-        state = fold(read(run)[0])
         self.console.print(scorecard_table(result(run, state)))
         flagged = [n for n, s in state.accepted.items() if not s.passed]
         if flagged:

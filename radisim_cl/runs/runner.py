@@ -100,7 +100,7 @@ class Runner:
         if self.ledger:
             scores.unseal(self.run, self.plan, self.state)
         self._record(ev.RunFinished())
-        self.report.finished(self.run)
+        self.report.finished(self.run, self.state)
         return self.state
 
     def _stage(self, stage: StagePlan) -> None:
