@@ -28,18 +28,25 @@ class Corpus:
     Attributes:
         name: as in the catalog.
         frame: one row a pair: COLUMNS and DERIVED as strings, "" where missing; `split` is train, tune, gate or report.
-        folder: image paths are relative to it.
+        folder: image and mask paths are relative to it.
         digest: SHA-256 of the manifest.
+        structures: by pixel value of the masks, the structure.
     """
 
     name: str
     frame: pd.DataFrame
     folder: Path
     digest: str
+    structures: Mapping[int, str]
 
     def image(self, row: int) -> Path:
         """Path of a row's image."""
         return self.folder / str(self.frame.at[row, "image"])
+
+    def mask(self, row: int) -> Path | None:
+        """Path of a row's mask: an 8-bit label map of the image's own size; None where it has none."""
+        name = str(self.frame.at[row, "mask"])
+        return self.folder / name if name else None
 
     def record(self, row: int) -> dict[str, str]:
         """A row of the manifest."""
@@ -93,7 +100,7 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     frame["label"] = frame["labels"].map(_label)
     frame["place"] = frame["labels"].map(_place)
     frame["split"] = cut(frame, spec.splits, version, name)
-    return Corpus(name, frame, path.parent, sha256(path))
+    return Corpus(name, frame, path.parent, sha256(path), spec.structures)
 
 
 def _read(path: Path) -> pd.DataFrame:

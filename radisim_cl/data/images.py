@@ -16,8 +16,8 @@ from radisim_cl.errors import InputError
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
 
-_PNG, _COLOUR_TYPE, _PALETTE = b"\x89PNG\r\n\x1a\n", 25, 3
-"""A PNG's signature; where its header holds the colour type (PNG specification, 11.2.2); the type that is an index into colours."""
+_PNG, _DEPTH, _COLOUR_TYPE, _GREY, _PALETTE = b"\x89PNG\r\n\x1a\n", 24, 25, 0, 3
+"""A PNG's signature; where its header holds bits and colour type (PNG specification, 11.2.2); the types of grey and of an index into colours."""
 
 
 def decode(path: Path) -> Tensor:
@@ -42,10 +42,42 @@ def decode(path: Path) -> Tensor:
     return image[:-1] if image.shape[0] in (2, 4) else image
 
 
+def decode_mask(path: Path, image: Tensor | None = None) -> Tensor:
+    """(H, W) uint8 label map; 0 is what no structure covers.
+
+    Args:
+        path: a grey PNG of 8 bits.
+        image: (C, H, W) what the mask is of; its size is checked.
+
+    Raises:
+        InputError: missing, truncated, not a grey PNG of 8 bits, or not of the image's size.
+    """
+    try:
+        data = read_file(str(path))
+        header = bytes(data[: _COLOUR_TYPE + 1].tolist())
+        if header[:8] != _PNG or len(header) <= _COLOUR_TYPE or (header[_DEPTH], header[_COLOUR_TYPE]) != (8, _GREY):
+            raise InputError(f"{path}: not a grey PNG of 8 bits; a mask is one, with a structure's number in each pixel")
+        mask: Tensor = decode_image(data, ImageReadMode.UNCHANGED)[0]
+    except (RuntimeError, OSError) as e:
+        raise InputError(f"{path}: cannot be decoded: {str(e).splitlines()[0]}") from None
+    if image is not None and mask.shape != image.shape[-2:]:
+        raise InputError(f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, and its image has {image.shape[-1]} x {image.shape[-2]}; "
+                         "a mask has its image's size")
+    return mask
+
+
 def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
     """(3, size, size) uint8, by the model's own rule (open_clip's `image_transform_v2`)."""
+    return _fitted(image, spec, InterpolationMode(spec.interpolation)).expand(3, -1, -1)
+
+
+def resize_mask(mask: Tensor, spec: PreprocessSpec) -> Tensor:
+    """(size, size) uint8 from (H, W): each pixel has the label nearest to it, where `resize` puts it; padding is 0."""
+    return _fitted(mask[None], spec, InterpolationMode.NEAREST_EXACT)[0]
+
+
+def _fitted(image: Tensor, spec: PreprocessSpec, how: InterpolationMode) -> Tensor:
     height, width = image.shape[-2:]
-    how = InterpolationMode(spec.interpolation)
     if spec.resize == "squash":
         out: Tensor = tv.resize(image, [spec.size, spec.size], how, antialias=True)
     else:
@@ -53,7 +85,7 @@ def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
         longest = [max(1, round(height * scale)), max(1, round(width * scale))]
         out = tv.resize(image, [spec.size] if spec.resize == "shortest" else longest, how, antialias=True)
         out = tv.center_crop(out, [spec.size, spec.size])
-    return out.expand(3, -1, -1)
+    return out
 
 
 def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: np.random.Generator, may_flip: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,7 @@ from radisim_cl.specs.tree import expand_environment, read
 Split = Literal["train", "tune", "gate", "report"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "gate", "report")
 Shares = dict[Split, float]
+PixelValue = Annotated[int, Field(ge=1, le=255, strict=False)]  # a key of YAML is text
 
 
 class CorpusSpec(Spec):
@@ -34,6 +35,8 @@ class CorpusSpec(Spec):
     """The file's own split (`*`: any other) to the shares in which its patients are cut, by a hash of the patient."""
     licence: str = ""
     """Where the manifest has no licence column."""
+    structures: dict[PixelValue, str] = {}
+    """By pixel value of the mask images, the structure; 0 is what no structure covers, and is not listed."""
 
     @field_validator("patient")
     @classmethod
@@ -54,6 +57,14 @@ class CorpusSpec(Spec):
             if abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0:
                 raise ValueError(f"shares of split {native!r} must be positive and sum to 1, not {sum(shares.values()):g}")
         return splits
+
+    @field_validator("structures")
+    @classmethod
+    def _distinct(cls, structures: dict[int, str]) -> dict[int, str]:
+        names = list(structures.values())
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"structure {twice[0]!r} has two pixel values; a mask has one for each")
+        return structures
 
 
 class CatalogSpec(Document):

@@ -188,3 +188,11 @@ def test_patients_of_two_corpora_cross_only_where_the_cuts_differ(cross: Cross) 
     assert cross({"train": 0.5, "gate": 0.5}, {"train": 0.5, "gate": 0.5}) == {}
     assert cross({"train": 1.0}, {"report": 1.0}) == {("one", "two"): 50}
     assert cross({"gate": 1.0}, {"train": 1.0}) == {("two", "one"): 50}
+
+
+def test_masks_and_what_their_values_mean(root: Path) -> None:
+    write(root, ROWS | {"mask": ["m/a.png", None, "", "m/d.png"]})
+    corpus = read(root, structures={"1": "liver", "7": "left kidney"})
+    assert [corpus.mask(row) for row in range(4)] == [corpus.folder / "m/a.png", None, None, corpus.folder / "m/d.png"]
+    assert corpus.structures == {1: "liver", 7: "left kidney"}
+    assert not read(root).structures

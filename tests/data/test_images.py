@@ -11,7 +11,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from radisim_cl.data.images import decode, resize
+from radisim_cl.data.images import decode, decode_mask, resize, resize_mask
 from radisim_cl.errors import InputError
 from radisim_cl.specs.preprocess import PreprocessSpec
 
@@ -104,3 +104,63 @@ def test_shortest_keeps_the_middle(tmp_path: Path) -> None:
     pixels = np.repeat(np.array([0, 100, 200], dtype=np.uint8), 40)[:, None].repeat(40, axis=1)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     assert (resize(decode(tmp_path / "image.png"), spec("shortest"))[:, 4:60] == 100).all()
+
+
+def labels(height: int, width: int) -> torch.Tensor:
+    """A map of three structures on nothing."""
+    mask = torch.zeros(height, width, dtype=torch.uint8)
+    mask[height // 4 : height // 2, width // 4 :] = 3
+    mask[height // 2 :, : width // 2] = 200
+    mask[height // 8, width // 8] = 7
+    return mask
+
+
+def test_a_decoded_mask_has_the_labels_that_were_saved(tmp_path: Path) -> None:
+    mask = labels(30, 20)
+    Image.fromarray(mask.numpy()).save(tmp_path / "mask.png")
+    found = decode_mask(tmp_path / "mask.png", torch.zeros(1, 30, 20))
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, mask)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("P", "png"), ("1", "png"), ("LA", "png"), ("I;16", "png"), ("L", "jpg")])
+def test_a_mask_of_another_kind_is_refused(tmp_path: Path, mode: str, suffix: str) -> None:
+    picture(30, 20, "L").convert("I" if mode == "I;16" else mode).convert(mode).save(tmp_path / f"mask.{suffix}")
+    with pytest.raises(InputError, match=r"mask.*grey PNG of 8 bits"):
+        decode_mask(tmp_path / f"mask.{suffix}")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"not an image"])
+def test_a_broken_mask_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(InputError, match="mask"):
+        decode_mask(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        decode_mask(tmp_path / "absent.png")
+
+
+def test_a_truncated_mask_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(labels(300, 200).numpy()).save(tmp_path / "mask.png")
+    whole = (tmp_path / "mask.png").read_bytes()
+    (tmp_path / "mask.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be decoded"):
+        decode_mask(tmp_path / "mask.png")
+
+
+def test_a_mask_of_another_size_than_its_image_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(labels(30, 20).numpy()).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=r"20 x 30 pixels, and its image has 20 x 31"):
+        decode_mask(tmp_path / "mask.png", torch.zeros(1, 31, 20))
+
+
+@pytest.mark.parametrize("mode", ["squash", "shortest", "longest"])
+@pytest.mark.parametrize("size", [(64, 64), (100, 60), (37, 90), (500, 300)], ids=str)
+def test_a_resized_mask_lies_where_its_image_does(mode: str, size: tuple[int, int]) -> None:
+    """A structure drawn into the image too: the resized image is bright where the resized mask says so, but for the edge."""
+    mask = labels(*size)
+    mask[mask == 7] = 0
+    image, found = resize((mask == 200).to(torch.uint8)[None] * 255, spec(mode, interpolation="bilinear"))[0], resize_mask(mask, spec(mode))
+    assert found.shape == (64, 64)
+    assert found.dtype == torch.uint8
+    assert set(found.unique().tolist()) <= {0, 3, 200}
+    assert ((image > 127) == (found == 200)).float().mean() > 0.98
