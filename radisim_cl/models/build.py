@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from radisim_cl.errors import InputError
+from radisim_cl.models import patches
 from radisim_cl.models.arch import CONFIGS
 from radisim_cl.specs.curriculum import ModelSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
@@ -115,7 +116,7 @@ class Towers(nn.Module):
 
     def __init__(self, clip: nn.Module, preprocess: PreprocessSpec, autocast: torch.dtype | None = None) -> None:
         super().__init__()
-        self.clip, self.autocast = clip, autocast
+        self.clip, self.autocast, self.size = clip, autocast, preprocess.size
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -130,6 +131,26 @@ class Towers(nn.Module):
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             out = self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
         return nn.functional.normalize(out.float(), dim=-1)
+
+    def image_and_patches(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, D) unit image embeddings and (b, gh gw, D) unit patch embeddings, row by row, of one pass, in float32.
+
+        Raises:
+            InputError: the tower gives no patch embeddings.
+        """
+        pixels = (images.float() - self.mean) / self.std
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            image, places = patches.image_and_patches(self.clip.visual, pixels)  # type: ignore[arg-type]
+        return nn.functional.normalize(image.float(), dim=-1), nn.functional.normalize(places.flatten(1, 2).float(), dim=-1)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(b, gh gw, D) unit patch embeddings in float32, row by row, in the space of the image and text embeddings."""
+        return self.image_and_patches(images)[1]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches; costs a pass over one image."""
+        return patches.grid(self.clip.visual, self.size)  # type: ignore[arg-type]
 
     def text(self, tokens: Tensor) -> Tensor:
         """(b, D) unit text embeddings in float32."""

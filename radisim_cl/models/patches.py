@@ -1,0 +1,92 @@
+"""Patch embeddings: what a vision tower says of each place, in the joint space of images and texts.
+
+A tower's own last steps, its final norm and its projection, are applied to every patch as they are to the pooled token:
+
+    ViT              proj(ln_post(x_j))
+    CLIP's ResNet    the attention pool's output if all of its attention fell on patch j, c_proj(v_proj(x_j + p_j))
+                     (Zhou et al. 2022, "Extract free dense labels from CLIP", section 3.2; here with the position p_j)
+    timm             the head's output for an image that looks like patch j everywhere
+
+The image embedding comes from the same pass and is the tower's own.
+"""
+
+from __future__ import annotations
+
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from radisim_cl.errors import InputError
+
+
+def image_and_patches(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """The image embedding (b, D) and the patch embeddings (b, gh, gw, D) of one pass; neither is normalized.
+
+    Args:
+        visual: an open_clip vision tower.
+        pixels: (b, 3, S, S), as the tower takes them.
+
+    Raises:
+        InputError: a tower whose patches have no place in the joint space.
+    """
+    if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
+        return _transformer(visual, pixels)
+    if isinstance(visual, ModifiedResNet):
+        return _resnet(visual, pixels)
+    if isinstance(visual, TimmModel) and not hasattr(visual.head, "pool"):
+        return _timm(visual, pixels)
+    raise InputError(f"the vision tower ({type(visual).__name__}) gives no patch embeddings: it pools by attention into a space of its own; "
+                     "take a model with a ViT without attentional pooling, CLIP's ResNet or a timm tower")
+
+
+def _transformer(visual: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    if visual.training and getattr(visual.patch_dropout, "prob", 0.0):
+        raise InputError("the vision tower drops patches while it trains (patch_dropout), so that places are lost; set patch_dropout to 0")
+    out = visual.forward_intermediates(pixels, indices=1, normalize_intermediates=True)
+    patches: Tensor = out["image_intermediates"][0].permute(0, 2, 3, 1) @ visual.proj
+    return out["image_features"], patches
+
+
+def _resnet(visual: ModifiedResNet, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    out, pool = visual.forward_intermediates(pixels, indices=1), visual.attnpool
+    places = out["image_intermediates"][0].permute(0, 2, 3, 1)
+    positions = pool.positional_embedding[1:].view(*places.shape[1:]).to(places.dtype)
+    patches: Tensor = pool.c_proj(pool.v_proj(places + positions))
+    return out["image_features"], patches
+
+
+def _timm(visual: TimmModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    trunk = visual.trunk
+    features = trunk.forward_features(pixels)
+    image: Tensor = visual.head(trunk.forward_head(features))
+    if features.ndim == 3:  # tokens: class and register tokens first
+        prefix, (height, width) = trunk.num_prefix_tokens, trunk.patch_embed.grid_size
+        if features.shape[1] != prefix + height * width:
+            raise InputError(f"the vision tower ({type(trunk).__name__}) leaves out patches, so that places are lost")
+        alone = features[:, prefix:].flatten(0, 1)[:, None].expand(-1, prefix + 1, -1)
+    elif getattr(trunk, "output_fmt", "NCHW") == "NHWC":
+        height, width = features.shape[1:3]
+        alone = features.flatten(0, 2)[:, None, None]
+    else:
+        height, width = features.shape[2:]
+        alone = features.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]
+    patches: Tensor = visual.head(trunk.forward_head(alone))
+    return image, patches.view(len(pixels), height, width, -1)
+
+
+@torch.no_grad()
+def grid(visual: nn.Module, size: int) -> tuple[int, int]:
+    """Rows and columns of patches of a (size, size) image, found by a pass over a black one.
+
+    Raises:
+        InputError: as above.
+    """
+    training, like = visual.training, next(visual.parameters())
+    visual.eval()
+    try:
+        _, patches = image_and_patches(visual, torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype))
+    finally:
+        visual.train(training)
+    return patches.shape[1], patches.shape[2]
