@@ -1,0 +1,178 @@
+"""A body is a painting in three dimensions: parts in order, each over those before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from radisim_cl.phantom.patients import generator
+from radisim_cl.phantom.shapes import A, Point, Shape
+from radisim_cl.phantom.tissues import TISSUES
+
+AIR = -1
+"""The index of no part."""
+Index = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One solid of one tissue.
+
+    Attributes:
+        structure: what an anatomist or a mask calls it (`left kidney`, `glioma`); "" for filling that nobody labels.
+        tissue: a name of `tissues.TISSUES`.
+        shape: where it is.
+        texture: spread of the signal inside it, relative to the tissue's own signal, 0 to 1.
+        grain: size of the texture's blobs in mm.
+        within: structures that it may replace; empty: anything. Ground glass stays within the lungs.
+    """
+
+    structure: str
+    tissue: str
+    shape: Shape
+    texture: float = 0.0
+    grain: float = 8.0
+    within: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tissue not in TISSUES:
+            raise ValueError(f"unknown tissue {self.tissue!r}; known: {', '.join(TISSUES)}")
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A finding as it was put into a body.
+
+    Attributes:
+        finding: its name: `glioma`, `pleural effusion`.
+        place: where, in the words of a report, the patient's side first: `left frontal lobe`; "" where it has no place.
+        parts: painted over the anatomy, in order.
+        centre: mm; slices that must show the finding go through it.
+        extent: half-size in mm along x, y, z.
+    """
+
+    finding: str
+    place: str
+    parts: tuple[Part, ...]
+    centre: Point
+    extent: Point
+
+
+@dataclass(frozen=True)
+class Body:
+    """One region of one patient.
+
+    Attributes:
+        region: head, chest, abdomen, pelvis, knee, breast or lumbar spine.
+        parts: in painting order, lesions last.
+        field: lower and upper corner of what an examination of the region covers, mm.
+        lesions: what is wrong with it.
+        side: `left` or `right` for a knee or a breast, else "".
+        key: names the random texture of its parts, so that every slice of a body cuts the same one.
+    """
+
+    region: str
+    parts: tuple[Part, ...]
+    field: tuple[Point, Point]
+    lesions: tuple[Lesion, ...] = ()
+    side: str = ""
+    key: str = ""
+
+    def sample(self, x: A, y: A, z: A) -> Index:
+        """Index of the topmost part at each position, AIR where there is none.
+
+        Args:
+            x, y, z: mm, float32, with as many dimensions each, broadcastable against each other.
+        """
+        shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
+        out = np.full(shape, AIR, dtype=np.int16)
+        for i, part in enumerate(self.parts):
+            window = _window(self._boxes[i], (x, y, z), shape)
+            if window is None:
+                continue
+            inside = part.shape.inside(*(a[tuple(slice(None) if a.shape[d] == 1 else s for d, s in enumerate(window))] for a in (x, y, z)))
+            target = out[window]
+            if part.within:
+                inside = inside & self._replaceable[i][target]
+            target[np.broadcast_to(inside, target.shape)] = i
+        return out
+
+    @cached_property
+    def _boxes(self) -> list[tuple[Point, Point]]:
+        return [p.shape.box for p in self.parts]
+
+    @cached_property
+    def _replaceable(self) -> list[npt.NDArray[np.bool_]]:
+        """By part, whether it may replace part i; the last entry is air (index -1)."""
+        return [np.array([q.structure in p.within for q in self.parts] + [False]) for p in self.parts]
+
+    @cached_property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the labelled structures, sorted."""
+        return tuple(sorted({p.structure for p in self.parts} - {""}))
+
+    def centre(self, structure: str) -> Point:
+        """Middle of the box around all parts of a structure, mm.
+
+        Raises:
+            KeyError: the body has none.
+        """
+        boxes = [p.shape.box for p in self.parts if p.structure == structure]
+        if not boxes:
+            raise KeyError(f"no {structure!r} in this {self.region}; it has {', '.join(self.structures)}")
+        low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+        middle = (low + high) / 2
+        return float(middle[0]), float(middle[1]), float(middle[2])
+
+
+def _window(box: tuple[Point, Point], axes: tuple[A, A, A], shape: tuple[int, ...]) -> tuple[slice, ...] | None:
+    """The smallest block of the positions that holds the box; None where they do not meet."""
+    window = [slice(0, n) for n in shape]
+    for low, high, a in zip(*box, axes, strict=True):
+        near = (a >= low) & (a <= high)
+        if not near.any():
+            return None
+        for d in range(a.ndim):
+            if a.shape[d] > 1:
+                hit = np.flatnonzero(near.any(axis=tuple(k for k in range(a.ndim) if k != d)))
+                window[d] = slice(max(window[d].start, int(hit[0])), min(window[d].stop, int(hit[-1]) + 1))
+                if window[d].start >= window[d].stop:
+                    return None
+    return tuple(window)
+
+
+def textures(body: Body, index: Index, x: A, y: A, z: A) -> A:
+    """Relative deviation of the signal at each position: 0 where a part is homogeneous.
+
+    Args:
+        body: whose parts.
+        index: from `body.sample` at the same positions.
+        x, y, z: mm, broadcastable to the shape of `index`.
+    """
+    out = np.zeros(index.shape, dtype=np.float32)
+    x, y, z = (np.broadcast_to(a, index.shape) for a in (x, y, z))
+    for i, part in enumerate(body.parts):
+        if part.texture and (here := index == i).any():
+            field = waves(x[here], y[here], z[here], part.grain, generator(0, body.key, "texture", i))
+            out[here] = np.float32(part.texture) * np.clip(field, -2.5, 2.5)
+    return out
+
+
+def waves(x: A, y: A, z: A, grain: float, rng: np.random.Generator, n: int = 6) -> A:
+    """A smooth random field with mean 0 and deviation about 1: a sum of plane waves of random direction.
+
+    Args:
+        x, y, z: mm, broadcastable.
+        grain: about half a wavelength, mm.
+        rng: the direction, length and phase of the waves.
+        n: how many.
+    """
+    total = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
+    for _ in range(n):
+        direction = rng.standard_normal(3)
+        k = np.pi / grain * rng.uniform(0.6, 1.4) * direction / np.linalg.norm(direction)
+        total += np.cos(np.float32(k[0]) * x + np.float32(k[1]) * y + np.float32(k[2]) * z + np.float32(2 * np.pi * rng.random()))
+    return total * np.float32(np.sqrt(2 / n))
