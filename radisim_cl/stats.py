@@ -7,7 +7,7 @@ therefore the hull of the bootstrap and of an analytic interval on the number of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,11 +133,13 @@ class Answers:
         patients: (n,) patient key of each item.
         truth: (n,) class index, 0..K-1.
         scores: (n, K) larger is more likely; the answer is the largest.
+        votes: (n, K) what was voted, where the answer is the class with most votes, and scores only settle a tie.
     """
 
     patients: npt.NDArray[np.str_]
     truth: I
     scores: F
+    votes: F | None = None
 
     @property
     def k(self) -> int:
@@ -147,7 +149,8 @@ class Answers:
     @cached_property
     def answer(self) -> I:
         """(n,) index of the chosen class."""
-        chosen: I = self.scores.argmax(axis=1).astype(np.int64)
+        open_ = self.scores if self.votes is None else np.where(self.votes == self.votes.max(axis=1, keepdims=True), self.scores, -np.inf)
+        chosen: I = open_.argmax(axis=1).astype(np.int64)
         return chosen
 
     @cached_property
@@ -170,6 +173,8 @@ class Answers:
         prior = np.bincount(self.truth, minlength=self.k) / len(self.truth)
         if metric == "accuracy":
             return float(prior.max())
+        if metric == "quadratic_kappa":
+            return 0.0
         # Balanced accuracy: any. Macro F1: answering class c with probability q_c expects 2 p q / (p + q) for class c, and
         # sum_c 2 p q / (p + q) under sum_c q = 1 is largest at q = p, where it is 1.
         return 0.5 if metric == "auc" else 1 / self.k
@@ -184,11 +189,66 @@ class Answers:
             each = [(a := _one_auc(self, c), newcombe_auc(a, counts[c], max(1, counts[0] if self.k == 2 else total - counts[c]), alpha))
                     for c in classes]
             return mover([a for a, _ in each], [i for _, i in each])
+        if metric in ("mae", "quadratic_kappa"):
+            return self._distance_guard(metric, value, alpha)
         present = [c for c in range(self.k) if counts[c]]
         recalls = [float((self.answer[self.truth == c] == c).mean()) for c in present]
         low, high = mover(recalls, [wilson(r, counts[c], alpha) for r, c in zip(recalls, present, strict=True)])
         shift = value - float(np.mean(recalls))
         return low + shift, high + shift
+
+    def _distance_guard(self, metric: str, value: float, alpha: float) -> tuple[float, float]:
+        """The distance of answer and grade, as a part of the largest there is, is in [0, 1], and its mean is taken for a proportion.
+
+        No distribution on [0, 1] of that mean spreads wider than a proportion, so this errs on the wide side. Kappa is 1 minus the
+        ratio of the mean squared distance to the one expected of the margins, which is held as it is; the bootstrap lets it vary.
+        """
+        n, power = len(np.unique(self.patients)), 1 if metric == "mae" else 2
+        largest = float(self.k - 1) ** power
+        mean_distance = float((np.abs(self.truth - self.answer) ** power).mean())
+        low, high = (bound * largest for bound in wilson(mean_distance / largest, n, alpha))
+        if metric == "mae":
+            return low, high
+        expected = _expected_distance(self)
+        return max(-1.0, 1 - high / expected), min(1.0, 1 - low / expected)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a model reached on the items of one subtask where that is a number in [0, 1], such as an overlap with a mask.
+
+    Attributes:
+        patients: (n,) patient key of each item.
+        values: by metric, (n,).
+        blind: by metric, the score on the same items of the best predictor that does not see the image.
+        patients_by_class: distinct patients with an item that shows it, for each structure or other thing that is asked for.
+        lacking: why no decision may rest on it, beside their number; empty when one may.
+    """
+
+    patients: npt.NDArray[np.str_]
+    values: Mapping[str, F]
+    blind: Mapping[str, float]
+    patients_by_class: list[int]
+    lacking: str = ""
+
+    def estimate(self, metric: str, resamples: Resamples) -> Estimate:
+        """The mean over items with its interval.
+
+        The guard takes the mean for a proportion among the patients. No distribution on [0, 1] of that mean spreads wider than a
+        proportion, so it errs on the wide side.
+
+        Raises:
+            ValueError: a value is not defined.
+        """
+        values = self.values[metric]
+        if np.isnan(values).any():
+            raise ValueError(f"{metric} is not defined on every item")
+        value, n, w = float(values.mean()), len(np.unique(self.patients)), resamples.weights(list(self.patients))
+        return Estimate(value, _ratio(w @ values, w.sum(1)), lambda alpha: wilson(value, n, alpha))
+
+    def chance(self, metric: str) -> float | None:
+        """The score of the best predictor that does not see the image; None where there was nothing to make one from."""
+        return self.blind.get(metric)
 
 
 def _sklearn(name: str, **options: object) -> Callable[[Answers], float]:
@@ -214,6 +274,17 @@ def _margin(a: Answers, c: int) -> F:
     return a.scores[:, 1] - a.scores[:, 0] if a.k == 2 else a.scores[:, c]
 
 
+def _kappa(a: Answers) -> float:
+    if _expected_distance(a) == 0:
+        raise ValueError("kappa is undefined where the grades and the answers are all the same one")
+    return _sklearn("cohen_kappa_score", weights="quadratic", labels=list(range(a.k)))(a)
+
+
+def _expected_distance(a: Answers) -> float:
+    """Mean squared distance of a grade and an answer that have nothing to do with each other."""
+    return float(a.truth.var() + a.answer.var() + (a.truth.mean() - a.answer.mean()) ** 2)
+
+
 def _auc(a: Answers) -> float:
     return _one_auc(a, 1) if a.k == 2 else float(np.mean([_one_auc(a, c) for c in range(a.k)]))
 
@@ -223,6 +294,8 @@ _VALUE: dict[str, Callable[[Answers], float]] = {
     "balanced_accuracy": _sklearn("balanced_accuracy_score"),
     "macro_f1": lambda a: _sklearn("f1_score", average="macro", labels=list(range(a.k)), zero_division=0)(a),
     "auc": _auc,
+    "quadratic_kappa": _kappa,
+    "mae": _sklearn("mean_absolute_error"),
 }
 
 
@@ -261,6 +334,19 @@ def _f1_replicates(a: Answers, w: F) -> F:
     return macro
 
 
+def _kappa_replicates(a: Answers, w: F) -> F:
+    """Cohen 1968: 1 minus the ratio of the weighted disagreement to the one expected of the margins."""
+    m = _confusion(a, w)
+    squared = (np.arange(a.k)[:, None] - np.arange(a.k)) ** 2.0
+    expected = m.sum(2)[:, :, None] * m.sum(1)[:, None, :] / w.sum(1)[:, None, None]
+    kappa: F = 1 - _ratio((m * squared).sum((1, 2)), (expected * squared).sum((1, 2)))
+    return kappa
+
+
+def _mae_replicates(a: Answers, w: F) -> F:
+    return _ratio(w @ np.abs(a.truth - a.answer).astype(float), w.sum(1))
+
+
 def _auc_replicates(a: Answers, w: F) -> F:
     """Mann-Whitney statistics with ties, weighted, on all resamples at once."""
     out = []
@@ -282,4 +368,6 @@ _REPLICATES: dict[str, Callable[[Answers, F], F]] = {
     "balanced_accuracy": _balanced_replicates,
     "macro_f1": _f1_replicates,
     "auc": _auc_replicates,
+    "quadratic_kappa": _kappa_replicates,
+    "mae": _mae_replicates,
 }

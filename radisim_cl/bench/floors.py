@@ -18,6 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from radisim_cl.bench.items import ITEM
+
 F = npt.NDArray[np.float64]
 _PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
@@ -40,20 +42,26 @@ def _statistics(x: F) -> F:
     ])
 
 
+def _by_item(frame: pd.DataFrame, vectors: list[F]) -> F:
+    """(items, features) means over the rows of each item, in the order of their first rows."""
+    means: F = pd.DataFrame(np.stack(vectors)).groupby(frame.groupby(ITEM, sort=False).ngroup().to_numpy()).mean().to_numpy()
+    return means
+
+
 def predict(fit: pd.DataFrame, score: pd.DataFrame, vectors: Mapping[tuple[str, int], dict[str, F]], classes: int) -> dict[str, F]:
     """By floor, (n, K) probabilities of the scored items; a floor is absent where a class has no item to fit on.
 
     Args:
-        fit, score: frames with `source`, `row` and, for `fit`, `truth`.
+        fit, score: frames with `source`, `row`, `item` and, for `fit`, `truth`; an item of several rows has their mean features.
         vectors: `features` of each (source, row).
         classes: K.
     """
-    truth = fit["truth"].to_numpy()
+    truth = fit.drop_duplicates(ITEM)["truth"].to_numpy()
     if len(np.unique(truth)) < classes or not len(score):
         return {}
     out = {}
     for floor in ("pixel_statistics", "thumbnail"):
-        x, y = (np.stack([vectors[s, r][floor] for s, r in zip(f["source"], f["row"], strict=True)]) for f in (fit, score))
+        x, y = (_by_item(f, [vectors[s, r][floor] for s, r in zip(f["source"], f["row"], strict=True)]) for f in (fit, score))
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
         out[floor] = model.fit(x, truth).predict_proba(y)
     return out

@@ -4,31 +4,86 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from radisim_cl.corpus.corpora import Corpora, matches
-from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
+from radisim_cl.corpus.corpora import Corpora, Corpus, matches
+from radisim_cl.errors import InputError
+from radisim_cl.registry import hint
+from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, SubtaskSpec
 
-MODEL = "model"
-"""Who answered, beside the floors."""
+MODEL, MEAN_MASK = "model", "mean_mask"
+"""Who answered, beside the floors; `mean_mask` is the predictor that does not see the image, where the answer is a place."""
+ITEM = ["source", "item"]
+"""The columns that name an item."""
 
 
 def items(spec: SubtaskSpec, corpora: Corpora, split: str | None = None) -> pd.DataFrame:
-    """One row an image: `source, row, patient, truth` (class index) and `split`; all splits, or one.
+    """One row an image: `source, row, item, patient, truth` and `split`; all splits, or one.
+
+    `item` is the row's id; of a volume, the study's, which its slices share. `truth` is the class index; where masks are asked for, 0.
 
     Raises:
-        InputError: unknown source or column.
+        InputError: unknown source, column or structure; a volume whose rows disagree.
     """
-    of_value = {v: i for i, c in enumerate(spec.classes.values()) for v in c.values}
+    found = _masked(spec, corpora) if isinstance(spec, GroundSubtask) else _labelled(spec, corpora)
+    return found if split is None else found[found["split"] == split].reset_index(drop=True)
+
+
+def _labelled(spec: LabelledSubtask, corpora: Corpora) -> pd.DataFrame:
+    of_class: list[list[str]] = [c.values for c in spec.classes.values()]
+    of_value = {v: i for i, values in enumerate(of_class) for v in values}
     parts = []
     for part in spec.items:
         frame = corpora[part.source].frame
-        keep = matches(frame, part.where) & matches(frame, {spec.column: list(of_value)})
-        kept = frame[keep]
-        parts.append(pd.DataFrame({"source": part.source, "row": kept.index, "patient": kept["patient"],
-                                   "truth": kept[spec.column].map(of_value).astype(int), "split": kept["split"]}))
+        kept = frame[matches(frame, part.where) & matches(frame, {spec.column: list(of_value)})]
+        names = kept["study"].where(kept["study"] != "", kept["id"]) if spec.protocol == "volume" else kept["id"]
+        parts.append(_rows(part.source, kept, names, kept[spec.column].map(of_value).astype(int)))
     found = pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
-    return found if split is None else found[found["split"] == split].reset_index(drop=True)
+    for column, what in (("truth", f"answers in column {spec.column!r}"), ("patient", "patients")) if spec.protocol == "volume" else ():
+        several = (found.groupby(ITEM)[column].transform("nunique") > 1).to_numpy()
+        if several.any():
+            wrong = found[several].iloc[0]
+            raise InputError(f"{wrong['source']}: row {wrong['row'] + 1} of the manifest is of a study whose rows have different {what}; "
+                             "a volume has one")
+    return found
+
+
+def _masked(spec: GroundSubtask, corpora: Corpora) -> pd.DataFrame:
+    known = {s for part in spec.items for s in corpora[part.source].structures.values()}
+    if known and (unknown := [s for s in spec.structures if s not in known]):
+        raise InputError(f"structure {unknown[0]!r} is in no mask of its sources. {hint(unknown[0], known)}")
+    parts = []
+    for part in spec.items:
+        corpus = corpora[part.source]
+        shows = bool(set(spec.structures) & set(corpus.structures.values()))
+        kept = corpus.frame[matches(corpus.frame, part.where) & (corpus.frame["mask"] != "") & shows]
+        parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)))
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
+
+
+def _rows(source: str, kept: pd.DataFrame, names: pd.Series[str], truth: pd.Series[int]) -> pd.DataFrame:
+    return pd.DataFrame({"source": source, "row": kept.index, "item": names, "patient": kept["patient"], "truth": truth, "split": kept["split"]})
+
+
+def structure_index(spec: GroundSubtask, corpus: Corpus) -> npt.NDArray[np.uint8]:
+    """(256,) from a mask's pixel value to 1 + the index of the structure that is asked for; 0 for anything else."""
+    table = np.zeros(256, dtype=np.uint8)
+    for value, structure in corpus.structures.items():
+        if structure in spec.structures:
+            table[value] = 1 + spec.structures.index(structure)
+    return table
+
+
+def counted(frame: pd.DataFrame) -> int:
+    """Items of a frame of `items`."""
+    return len(frame.drop_duplicates(ITEM))
+
+
+def fewest(spec: SubtaskSpec, frame: pd.DataFrame) -> int:
+    """Patients that a decision rests on: of the rarest class; where masks are asked for, all."""
+    return int(frame["patient"].nunique()) if isinstance(spec, GroundSubtask) else rarest(frame, len(spec.classes))
 
 
 def rarest(frame: pd.DataFrame, classes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,11 @@ import pandas as pd
 from radisim_cl.bench.items import MODEL
 from radisim_cl.records.evidence import GateEvidence
 from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore, SuiteScore
+from radisim_cl.registry import plugin
 from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
 from radisim_cl.specs.metrics import BY_PROTOCOL
 from radisim_cl.specs.plan import SubtaskPlan
-from radisim_cl.stats import Answers, Estimate, Resamples, mean
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Measurement:
     undecidable: dict[str, str]
     chance: dict[str, float]
     floors: dict[str, dict[str, Estimate]]
-    answers: dict[str, Answers]
+    answers: dict[str, Answers | Values]
 
 
 def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune", "gate", "report"]) -> Measurement:
@@ -52,7 +54,7 @@ def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune"
     out = Measurement(split, {}, {}, {}, {}, {})
     for spec in benchmark.subtasks:
         rows = frame[frame["subtask"] == spec.id]
-        given = {str(by): _answers(part) for by, part in rows.groupby("by")}
+        given = plugin("radisim_cl.bench.protocols", spec.protocol).read(spec, rows) if len(rows) else {}
         if MODEL not in given:
             out.undecidable[spec.id] = f"no item in the {split} split"
             continue
@@ -67,32 +69,26 @@ def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune"
     return out
 
 
-def _measure_subtask(spec: SubtaskSpec, given: dict[str, Answers], resamples: Resamples, out: Measurement) -> None:
+def _measure_subtask(spec: SubtaskSpec, given: Mapping[str, Answers | Values], resamples: Resamples, out: Measurement) -> None:
     model = given[MODEL]
     out.answers[spec.id] = model
-    fewest = min(model.patients_by_class)
-    if fewest < spec.min_patients:
-        name = list(spec.classes)[int(np.argmin(model.patients_by_class))]
-        out.undecidable[spec.id] = f"{fewest} patients of class {name!r}, and {spec.min_patients} are needed"
+    if why := plugin("radisim_cl.bench.protocols", spec.protocol).lacking(spec, model):
+        out.undecidable[spec.id] = why
     for metric in BY_PROTOCOL[spec.protocol]:
         try:
             out.estimates[spec.id, metric] = model.estimate(metric, resamples)
         except ValueError as e:
             if metric == spec.metric:
                 out.undecidable.setdefault(spec.id, str(e))
-    if (primary := out.estimates.get((spec.id, spec.metric))) is None:
+    primary, chance = out.estimates.get((spec.id, spec.metric)), model.chance(spec.metric)
+    if primary is None or chance is None:  # why not has been said above
         return
-    chance = model.chance(spec.metric)
     if chance >= 1:
-        out.undecidable.setdefault(spec.id, "one class only")
+        out.undecidable.setdefault(spec.id, f"chance is {chance:g}, which leaves nothing to find out by looking")
         return
     out.chance[spec.id] = chance
     out.estimates[spec.id, "skill"] = primary.rescaled(chance)
     out.floors[spec.id] = {by: a.estimate(spec.metric, resamples) for by, a in given.items() if by != MODEL}
-
-
-def _answers(rows: pd.DataFrame) -> Answers:
-    return Answers(rows["patient"].to_numpy(dtype=str), rows["truth"].to_numpy(dtype=np.int64), np.stack(rows["scores"].to_list()))
 
 
 def evidence(m: Measurement, catalog: str, looks: int) -> GateEvidence:
@@ -109,8 +105,9 @@ def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan]
             id=s.id, suite=s.suite, metric=s.metric,
             scores={k: _interval(m.estimates[s.id, k]) for k in BY_PROTOCOL[s.protocol] if (s.id, k) in m.estimates},
             skill=_interval(m.estimates[s.id, "skill"]) if (s.id, "skill") in m.estimates else None,
-            chance=m.chance.get(s.id), items=len(m.answers[s.id].truth),
-            patients=dict(zip(s.classes, m.answers[s.id].patients_by_class, strict=True)),
+            chance=m.chance.get(s.id), items=len(m.answers[s.id].patients),
+            patients=dict(zip(s.labels, m.answers[s.id].patients_by_class, strict=True)),
+            patients_in_all=len(np.unique(m.answers[s.id].patients)),
             undecidable=m.undecidable.get(s.id, ""), floors={k: _interval(e) for k, e in m.floors.get(s.id, {}).items()},
             prompts=s.prompts_digest(), trained_on=plan[s.id].trained_on,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -24,6 +25,20 @@ class Embedder:
     def images(self, batches: Iterable[Tensor]) -> npt.NDArray[np.float32]:
         """Batches of (b, 3, S, S) uint8 to (n, D) unit vectors."""
         return np.concatenate([self._towers.image(b.to(self.device)).cpu().numpy() for b in batches])
+
+    @torch.inference_mode()
+    def images_and_patches(self, batch: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """(b, 3, S, S) uint8 to (b, D) unit vectors of the images and (b, gh, gw, D) of their patches, of one pass.
+
+        Raises:
+            InputError: the model gives no patch embeddings.
+        """
+        image, patches = self._towers.image_and_patches(batch.to(self.device))
+        return image.cpu().numpy(), patches.reshape(len(batch), *self._grid, -1).cpu().numpy()
+
+    @functools.cached_property
+    def _grid(self) -> tuple[int, int]:
+        return self._towers.grid
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str], batch: int = 256) -> npt.NDArray[np.float32]:

@@ -39,7 +39,9 @@ class SubtaskScore(Record):
     """Score of the best predictor that does not see the image."""
     items: int
     patients: dict[str, int]
-    """By class."""
+    """By class, or by structure."""
+    patients_in_all: int | None = None
+    """Distinct patients of the items."""
     undecidable: str = ""
     """Why no decision may rest on it; empty when one may."""
     floors: dict[str, Interval] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from radisim_cl.bench.items import items, rarest
+from radisim_cl.bench.items import counted, fewest, items
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.errors import InputError
 from radisim_cl.files import library_names
@@ -47,7 +47,8 @@ def listing(what: str, catalog: str, benchmark: str) -> list[str]:
                 told = f"missing: no source {absent[0]!r} in catalog {catalog!r}" if absent else ""
                 if not absent:
                     gate = items(s, corpora, "gate")
-                    told = f"{len(gate)} images on the gate split, {rarest(gate, len(s.classes))} patients of the rarest class"
+                    of = "with a mask" if s.protocol == "ground" else "of the rarest class"
+                    told = f"{counted(gate)} {'volumes' if s.protocol == 'volume' else 'images'} on the gate split, {fewest(s, gate)} patients {of}"
                 out.append(f"{s.suite}  {s.id}  {s.protocol}  {s.metric}  {told}")
             return out
     raise InputError(f"cannot list {what!r}. {hint(what, WHAT)}")

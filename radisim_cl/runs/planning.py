@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from radisim_cl.bench.items import items, rarest
+from radisim_cl.bench.items import counted, fewest, items
 from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.data.mixture import candidates, excess, exposures, passes
 from radisim_cl.errors import InputError, Problem, SpecError
@@ -21,7 +21,7 @@ from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
 from radisim_cl.specs.losses import LossSpec
-from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES
+from radisim_cl.specs.metrics import RANGES, rising
 from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
 
 _REACHED = 0.4
@@ -77,7 +77,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
                                                                                      f"it has {', '.join(sorted(available)) or 'none'}"))
     if problems:
         raise SpecError(problems)
-    scored = sum(s.items.get("gate", 0) * 2 + s.items.get("report", 0) for s in subtasks)
+    scored = sum(s.images.get("gate", 0) * 2 + s.images.get("report", 0) for s in subtasks)
     return Plan(
         curriculum=spec, benchmark=benchmark, catalog=catalog, templates=templates,
         corpora={n: CorpusPlan(pairs=len(corpora[n].frame), digest=corpora[n].digest, licences=corpora[n].licences) for n in used},
@@ -120,7 +120,7 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
                                                           f"{hint(need.subtask, subtasks)}"))
             known: tuple[str, ...] = ("skill",)
             if need.subtask in subtasks:
-                known += BY_PROTOCOL[subtasks[need.subtask].protocol]
+                known += rising(subtasks[need.subtask].protocol)
             if need.metric not in known and (need.suite or need.subtask in subtasks):
                 out.append(spec.problem((*at, "metric"), f"{need.suite or need.subtask!r} has no metric {need.metric!r}. "
                                                          f"{hint(need.metric, known)}"))
@@ -274,11 +274,12 @@ def _subtasks(spec: CurriculumSpec, benchmark: BenchmarkSpec, corpora: Corpora, 
             problems.append(benchmark.problem(("subtasks", i), str(e)))
             continue
         by_split = dict(list(frame.groupby("split")))
-        counts = {str(s): len(f) for s, f in by_split.items()}
+        counts = {str(s): counted(f) for s, f in by_split.items()}
         empty = [s for s in ("gate", "report") if not counts.get(s)]
         out.append(SubtaskPlan(
             id=subtask.id, suite=subtask.suite, items=counts,
-            patients={str(s): rarest(f, len(subtask.classes)) for s, f in by_split.items()},
+            patients={str(s): fewest(subtask, f) for s, f in by_split.items()},
+            images={str(s): len(f) for s, f in by_split.items()},
             missing=f"no item in the {empty[0]} split" if empty else "",
             trained_on=sorted({part.source for part in subtask.items} & trained),
         ))

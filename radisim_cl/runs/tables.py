@@ -47,7 +47,7 @@ def plan_table(plan: Plan) -> RenderableType:
             mixture.add_row(s.spec.name, f"[dim]replay of {passed}", "", "", f"{sum(x.share for x in again):.1%}", "",
                             f"{sum(x.requested for x in again):,}", f"{max(x.repeats for x in again):.1f}x")
         mixture.add_section()
-    subtasks = Table(title="Subtasks: images (patients of the rarest class)", title_justify="left")
+    subtasks = Table(title="Subtasks: images or volumes (patients of the rarest class, or with a mask)", title_justify="left")
     for column in ("suite", "subtask", "tune", "gate", "report", ""):
         subtasks.add_column(column, justify="right" if column in ("tune", "gate", "report") else "left")
     for t in plan.subtasks:
@@ -78,7 +78,7 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
             score, chance = str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-"
             table.add_row(s.id + " *" * bool(s.trained_on), s.metric, score, chance, floors, f"{s.skill.value:.2f}" if s.skill else "-",
-                          f"{s.items} ({sum(s.patients.values())})", note)
+                          f"{s.items} ({sum(s.patients.values()) if s.patients_in_all is None else s.patients_in_all})", note)
         counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
         table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, "")
         table.add_section()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, StringConstraints, ValidationError
 
@@ -65,10 +65,15 @@ def _problems(cls: type[BaseModel], node: Node, error: ValidationError) -> list[
         if e["type"] == "missing":
             path = (*path, e["loc"][-1])
         elif e["type"] == "union_tag_invalid":
-            path = (*path, "kind")
+            path = (*path, _discriminator(e))
         words.setdefault(path, []).append(_words(cls, e, path))
     # What fails every branch of a union is one problem.
     return [Problem(node.locate(path), dotted(path), " or ".join(dict.fromkeys(told))) for path, told in words.items()]
+
+
+def _discriminator(e: Any) -> str:
+    """The field that says which branch of a union is meant: pydantic gives `'kind'`, or `protocol()` for a function of that name."""
+    return re.sub(r"\W", "", e["ctx"]["discriminator"])
 
 
 def _in_document(node: Node, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -93,7 +98,7 @@ def _words(cls: type[BaseModel], e: Any, path: tuple[str | int, ...]) -> str:
         return f"{path[-1]!r} is required"
     if kind == "union_tag_invalid":
         known = re.findall(r"'([^']+)'", context["expected_tags"])
-        return f"unknown kind {context['tag']!r}. {hint(str(context['tag']), known)}"
+        return f"unknown {_discriminator(e)} {context['tag']!r}. {hint(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
         return "'kind' is required"
     if kind == "literal_error":
@@ -112,7 +117,7 @@ def _fields_at(cls: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
     here: Any = cls
     for step in loc:
         models = _models(here)
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == step]
+        tagged = [m for m in models if any(f in m.model_fields and get_args(m.model_fields[f].annotation) == (step,) for f in ("kind", "protocol"))]
         if tagged:
             here = tagged[0]
             continue

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from radisim_cl.errors import Problem, SpecError
 from radisim_cl.files import library_file
 from radisim_cl.registry import hint
 from radisim_cl.specs.base import Document, Name, Spec, Where
-from radisim_cl.specs.metrics import BY_PROTOCOL
+from radisim_cl.specs.metrics import rising
 from radisim_cl.specs.tree import expand_environment, read
 
 
@@ -35,61 +36,177 @@ class ClassSpec(Spec):
     """What prompts call it; the class embedding is the mean over templates and names."""
 
 
-class SubtaskSpec(Spec):
-    """One question that a model answers without having been trained on its labels as such."""
+class VolumeClassSpec(Spec):
+    """One answer about a volume."""
 
+    values: list[str] = Field(min_length=1)
+    """Values of the subtask's `column` that mean this class."""
+    prompts: list[str] = Field(min_length=1)
+    """Fine prompts, whole sentences; the best of them speaks for the class."""
+
+
+def _one_placeholder(template: str) -> str:
+    if template.count("{}") != 1:
+        raise ValueError(f"template {template!r} needs exactly one {{}} for the class name")
+    return template
+
+
+def _told_apart(what: str, lists: Iterable[list[str]], where: str = "two classes; a class") -> None:
+    flat = [v for values in lists for v in values]
+    if twice := sorted({v for v in flat if flat.count(v) > 1}):
+        raise ValueError(f"{what} {twice[0]!r} stands in {where} must be told from another")
+
+
+Templates = Annotated[list[Annotated[str, AfterValidator(_one_placeholder)]], Field(min_length=1)]
+
+
+class _Subtask(Spec):
     id: Name
     """Unique in the benchmark: `dx.pneumonia`."""
     suite: str
     """The stage of the curriculum that teaches it."""
     modality: str = "all"
     """CT, MR, DR or all."""
-    protocol: Literal["classify"] = "classify"
+    protocol: str
     """How images are scored: `radisim_cl/bench/protocols/`."""
     items: list[ItemsSpec] = Field(min_length=1)
     """Images."""
-    column: str
-    """Manifest column that holds the answer."""
-    classes: dict[str, ClassSpec] = Field(min_length=2)
-    """Answers; for two classes the second is the positive one of `auc`."""
-    templates: list[str] = Field(["This is a {} image."], min_length=1)
-    """Prompt templates; `{}` is a class name."""
     metric: str
     """Primary metric; skill is made from it."""
     min_patients: int = Field(5, ge=1)
-    """Fewer patients than this in any class of the scored split: the subtask is undecidable."""
+    """Fewer patients than this in any class of the scored split, or with a mask there: the subtask is undecidable."""
     provenance: Literal["source", "reconstructed"] = "reconstructed"
     """Whether the definition is published or ours."""
     note: str = ""
     """What a reader should know."""
 
-    @field_validator("templates")
-    @classmethod
-    def _placeholders(cls, templates: list[str]) -> list[str]:
-        for t in templates:
-            if t.count("{}") != 1:
-                raise ValueError(f"template {t!r} needs exactly one {{}} for the class name")
-        return templates
+    @model_validator(mode="after")
+    def _primary(self) -> Self:
+        if self.metric not in (known := rising(self.protocol)):
+            raise ValueError(f"protocol {self.protocol!r} has no metric {self.metric!r} that skill can be made from. {hint(self.metric, known)}")
+        return self
+
+    @property
+    def labels(self) -> list[str]:
+        """What an item can be, or show: by index, what `truth` means."""
+        raise NotImplementedError
+
+    def prompts(self) -> dict[str, list[str]]:
+        """Prompts by what they stand for."""
+        raise NotImplementedError
+
+    def prompts_digest(self) -> str:
+        """Hex digest of the prompts; two scores with different digests are different measurements."""
+        return hashlib.sha256(json.dumps(self.prompts(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+class _NamedClasses(_Subtask):
+    column: str
+    """Manifest column that holds the answer."""
+    classes: dict[str, ClassSpec] = Field(min_length=2)
+    """Answers; for two classes the second is the positive one of `auc`; grades ascend."""
+    templates: Templates = ["This is a {} image."]
+    """Prompt templates; `{}` is a class name."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> SubtaskSpec:
-        known = BY_PROTOCOL[self.protocol]
-        if self.metric not in known:
-            raise ValueError(f"protocol {self.protocol!r} has no metric {self.metric!r}. {hint(self.metric, known)}")
-        for what, lists in (("value", [c.values for c in self.classes.values()]), ("prompt name", [c.names for c in self.classes.values()])):
-            flat = [v for values in lists for v in values]
-            twice = {v for v in flat if flat.count(v) > 1}
-            if twice:
-                raise ValueError(f"{what} {sorted(twice)[0]!r} stands in two classes; a class must be told from another")
+    def _consistent(self) -> Self:
+        _told_apart("value", (c.values for c in self.classes.values()))
+        _told_apart("prompt name", (c.names for c in self.classes.values()))
         return self
+
+    @property
+    def labels(self) -> list[str]:
+        """Its classes."""
+        return list(self.classes)
 
     def prompts(self) -> dict[str, list[str]]:
         """Prompts by class: every template with every name."""
         return {c: [t.format(n) for t in self.templates for n in spec.names] for c, spec in self.classes.items()}
 
-    def prompts_digest(self) -> str:
-        """Hex digest of the prompts; two scores with different digests are different measurements."""
-        return hashlib.sha256(json.dumps(self.prompts(), sort_keys=True).encode()).hexdigest()[:16]
+
+class ClassifySubtask(_NamedClasses):
+    """Which class an image is of."""
+
+    protocol: Literal["classify"] = "classify"
+    """How images are scored: `radisim_cl/bench/protocols/classify.py`."""
+
+
+class OrdinalSubtask(_NamedClasses):
+    """Which grade an image is of; the classes are the grades in ascending order."""
+
+    protocol: Literal["ordinal"]
+    """How images are scored: `radisim_cl/bench/protocols/ordinal.py`."""
+
+
+class VolumeSubtask(_Subtask):
+    """Which of two classes a volume is of; rows of one `study` are its slices, and a row without one is a volume of its own."""
+
+    protocol: Literal["volume"]
+    """How images are scored: `radisim_cl/bench/protocols/volume.py`."""
+    column: str
+    """Manifest column that holds the answer."""
+    classes: dict[str, VolumeClassSpec] = Field(min_length=2, max_length=2)
+    """The negative answer, then the positive one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _told_apart("value", (c.values for c in self.classes.values()))
+        _told_apart("prompt", (c.prompts for c in self.classes.values()))
+        return self
+
+    @property
+    def labels(self) -> list[str]:
+        """Its classes."""
+        return list(self.classes)
+
+    def prompts(self) -> dict[str, list[str]]:
+        """Fine prompts by class."""
+        return {c: list(spec.prompts) for c, spec in self.classes.items()}
+
+
+class GroundSubtask(_Subtask):
+    """Where structures are in an image; asked of images that have a mask."""
+
+    protocol: Literal["ground"]
+    """How images are scored: `radisim_cl/bench/protocols/ground.py`."""
+    structures: list[str] = Field(min_length=1)
+    """What is looked for, named as in the corpora's `structures`."""
+    vocabulary: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(min_length=2)
+    """What a patch can be, and its prompt names: the structures, and others such as background and body."""
+    templates: Templates = ["This is a {} image."]
+    """Prompt templates; `{}` is a prompt name."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _told_apart("structure", [self.structures], "the list twice; a structure")
+        _told_apart("prompt name", self.vocabulary.values(), "two entries of the vocabulary; one")
+        if lacking := [s for s in self.structures if s not in self.vocabulary]:
+            raise ValueError(f"structure {lacking[0]!r} is not in the vocabulary. {hint(lacking[0], self.vocabulary)}")
+        return self
+
+    @property
+    def labels(self) -> list[str]:
+        """Its structures."""
+        return list(self.structures)
+
+    def prompts(self) -> dict[str, list[str]]:
+        """Prompts by entry of the vocabulary: every template with every name."""
+        return {v: [t.format(n) for t in self.templates for n in names] for v, names in self.vocabulary.items()}
+
+
+LabelledSubtask = ClassifySubtask | OrdinalSubtask | VolumeSubtask
+
+
+def protocol(subtask: Any) -> str:
+    """Which of the specs is meant; `classify` where nothing is said."""
+    return str(subtask.get("protocol", "classify") if isinstance(subtask, dict) else getattr(subtask, "protocol", "classify"))
+
+
+SubtaskSpec = Annotated[
+    Annotated[ClassifySubtask, Tag("classify")] | Annotated[OrdinalSubtask, Tag("ordinal")] | Annotated[VolumeSubtask, Tag("volume")]
+    | Annotated[GroundSubtask, Tag("ground")],
+    Discriminator(protocol),
+]
 
 
 class BenchmarkSpec(Document):

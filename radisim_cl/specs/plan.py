@@ -78,9 +78,11 @@ class SubtaskPlan(Spec):
     suite: str
     """Its stage."""
     items: dict[str, int]
-    """Images by split."""
+    """Images, or volumes, by split; where masks are asked for, those that have one."""
     patients: dict[str, int]
-    """Patients of the rarest class by split."""
+    """Patients of the rarest class by split; where masks are asked for, of all items."""
+    images: dict[str, int] = {}
+    """Images by split: as many as items, but for volumes."""
     missing: str = ""
     """Why it cannot be scored; empty when it can."""
     trained_on: list[str] = []

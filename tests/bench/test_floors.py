@@ -42,7 +42,7 @@ def table(n: int, apart: float) -> tuple[pd.DataFrame, dict[tuple[str, int], dic
     rng = np.random.default_rng(0)
     truth = rng.permutation(np.arange(n) % 2)
     vectors = {("s", i): {f: rng.normal(0, 1, size) + apart * truth[i] * (np.arange(size) == 3) for f, size in LENGTHS.items()} for i in range(n)}
-    return pd.DataFrame({"source": "s", "row": range(n), "truth": truth}), vectors
+    return pd.DataFrame({"source": "s", "row": range(n), "item": range(n), "truth": truth}), vectors
 
 
 @pytest.mark.parametrize(("apart", "low", "high"), [(6.0, 0.99, 1.0), (0.0, 0.2, 0.8)])
@@ -70,3 +70,18 @@ def test_a_rare_class_is_not_ignored() -> None:
     fit = (frame["truth"] == 0) | (frame.index < 80)
     answer = predict(frame[fit], frame[~fit], vectors, 2)["pixel_statistics"].argmax(axis=1)
     assert answer.mean() > 0.6
+
+
+def test_a_volume_has_the_mean_features_of_its_slices() -> None:
+    """Two slices whose differences cancel are as one in between, in fitting and in answering."""
+    frame, vectors = table(120, apart=3.0)
+    rng = np.random.default_rng(1)
+    apart = {("s", row + 1000 * half): {k: v + (1 - 2 * half) * rng_k for k, v in by.items() for rng_k in [rng.normal(0, 5)]}
+             for (_, row), by in vectors.items() for half in (0, 1)}
+    shifts = {row: {k: (apart["s", row][k] + apart["s", row + 1000][k]) / 2 for k in by} for (_, row), by in vectors.items()}
+    slices = pd.concat([frame, frame.assign(row=frame["row"] + 1000)]).sort_values("row", kind="stable", ignore_index=True)
+    fit, score = frame["row"] < 80, slices["row"] % 1000 < 80
+    one = predict(frame[fit], frame[~fit], {("s", row): by for row, by in shifts.items()}, 2)
+    two = predict(slices[score], slices[~score], apart, 2)
+    for floor, chances in one.items():
+        np.testing.assert_allclose(two[floor], chances, atol=1e-9)

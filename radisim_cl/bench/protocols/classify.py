@@ -6,25 +6,14 @@ cosine of the two. The answer is the largest; binary tasks are ranked by the dif
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from radisim_cl.bench.protocols import _labelled
+from radisim_cl.bench.seen import Embed, F, Needs
+from radisim_cl.specs.benchmark import ClassifySubtask, OrdinalSubtask
 
-from radisim_cl.specs.benchmark import SubtaskSpec
-
-F = npt.NDArray[np.float32]
-
-
-def texts(spec: SubtaskSpec) -> list[str]:
-    """The prompts, in the order of the classes."""
-    return [p for prompts in spec.prompts().values() for p in prompts]
+NEEDS = Needs()
+score, read, lacking = _labelled.cosines, _labelled.read, _labelled.lacking
 
 
-def score(spec: SubtaskSpec, images: F, prompts: F) -> F:
-    """(n, K) cosine scores from (n, D) image and (prompts, D) text embeddings, both of unit length."""
-    out, start = [], 0
-    for names in spec.prompts().values():
-        mean = prompts[start : start + len(names)].mean(axis=0)
-        out.append(mean / np.linalg.norm(mean))
-        start += len(names)
-    scores: F = (images @ np.stack(out).T).astype(np.float32)
-    return scores
+def queries(spec: ClassifySubtask | OrdinalSubtask, embed: Embed) -> F:
+    """(K, D) class embeddings."""
+    return _labelled.ensembles(spec.prompts(), embed)
