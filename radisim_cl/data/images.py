@@ -88,18 +88,22 @@ def _fitted(image: Tensor, spec: PreprocessSpec, how: InterpolationMode) -> Tens
     return out
 
 
-def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: np.random.Generator, may_flip: bool) -> Tensor:
+def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: np.random.Generator, may_flip: bool,
+            mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """A random crop, resized; then brightness, contrast and (if `may_flip`) mirroring on the small image.
+
+    A mask goes through the same crop, resizing and mirroring.
 
     Args:
         image: (C, H, W) uint8 of any size.
         spec: how much.
         preprocess: the model's input.
         rng: the sample's own; always advanced by the same number of draws.
-        may_flip: false where the caption or a label names a side.
+        may_flip: false where the caption, a label or a structure of the mask names a side.
+        mask: (H, W) uint8 label map of the image.
 
     Returns:
-        (3, size, size) uint8.
+        (3, size, size) uint8, and the mask as (size, size) uint8.
     """
     area, ratio, top, left, brightness, contrast, flip = rng.random(7)
     height, width = image.shape[-2:]
@@ -108,11 +112,12 @@ def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: n
         stretch = math.exp((2 * ratio - 1) * 0.1)
         h = max(1, min(height, round(height * math.sqrt(kept) * stretch)))
         w = max(1, min(width, round(width * math.sqrt(kept) / stretch)))
-        image = tv.crop(image, round(top * (height - h)), round(left * (width - w)), h, w)
-    image = resize(image, preprocess)
+        box = round(top * (height - h)), round(left * (width - w)), h, w
+        image, mask = tv.crop(image, *box), None if mask is None else tv.crop(mask, *box)
+    image, mask = resize(image, preprocess), None if mask is None else resize_mask(mask, preprocess)
     if spec.jitter:
         image = tv.adjust_brightness(image, 1 + spec.jitter * (2 * brightness - 1))
         image = tv.adjust_contrast(image, 1 + spec.jitter * (2 * contrast - 1))
     if may_flip and flip < spec.flip:
-        image = tv.horizontal_flip(image)
-    return image
+        image, mask = tv.horizontal_flip(image), None if mask is None else tv.horizontal_flip(mask)
+    return image, mask

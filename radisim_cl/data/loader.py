@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from radisim_cl.corpus.captions import names_side
-from radisim_cl.data.images import augment, decode
+from radisim_cl.data.images import augment, decode, decode_mask
 from radisim_cl.data.mixture import Mixture, Pair, group
 from radisim_cl.data.permutation import key
+from radisim_cl.data.regions import Regions, check_values
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
 
@@ -23,6 +24,8 @@ CLAIMABLE = ("modality", "anatomy", "plane", "level", "labels", "label", "place"
 """Columns that a caption may state."""
 _AHEAD = 3
 """Batches read ahead of the one in training."""
+Read = tuple[Tensor, Tensor]
+"""An image and its areas."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Batch:
         facts: (b, len(CLAIMABLE)) int64, a code for each label column's value; 0 where the manifest has none.
         claims: (b, len(CLAIMABLE)) bool, the columns that the caption states.
         captions: (b,) int64, a code for the text; equal texts have equal codes.
+        regions: (b, gh gw, V) float32, the share of each patch that each word of the vocabulary covers; zeros where there is no mask;
+            (b, 0, 0) where masks are not read.
+        vocabulary: the V words.
         pairs: where they come from.
     """
 
@@ -43,12 +49,19 @@ class Batch:
     facts: Tensor
     claims: Tensor
     captions: Tensor
+    regions: Tensor
+    vocabulary: Sequence[str]
     pairs: Sequence[Pair]
+
+    @property
+    def labels(self) -> list[str]:
+        """(b,) values of the `label` column; "" where there is none."""
+        return [str(p.corpus.frame.at[p.row, "label"]) for p in self.pairs]
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device."""
-        moved = {f: getattr(self, f).to(device, non_blocking=True) for f in ("images", "tokens", "facts", "claims", "captions")}
-        return replace(self, **moved)
+        tensors = ("images", "tokens", "facts", "claims", "captions", "regions")
+        return replace(self, **{f: getattr(self, f).to(device, non_blocking=True) for f in tensors})
 
     def drawn(self) -> dict[str, int]:
         """Pairs by `source/modality`."""
@@ -59,7 +72,7 @@ class Loader:
     """Turns slots of the mixture into batches. The batches do not depend on `readers`."""
 
     def __init__(self, mixture: Mixture, slots: slice, augmentation: AugmentSpec, preprocess: PreprocessSpec,
-                 tokenizer: Callable[[list[str]], Tensor], readers: int) -> None:
+                 tokenizer: Callable[[list[str]], Tensor], readers: int, regions: Regions | None = None) -> None:
         """
         Args:
             mixture: the global stream.
@@ -68,9 +81,10 @@ class Loader:
             preprocess: the model's input.
             tokenizer: texts to (n, context) ids.
             readers: threads; 0 reads in the calling thread.
+            regions: reads masks, and what their areas are counted by.
         """
         self.mixture, self.slots, self.augmentation = mixture, slots, augmentation
-        self.preprocess, self.tokenizer, self.readers = preprocess, tokenizer, readers
+        self.preprocess, self.tokenizer, self.readers, self.regions = preprocess, tokenizer, readers, regions
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches start..stop-1."""
@@ -80,7 +94,7 @@ class Loader:
                 yield self._collate(pairs, [self._read(p) for p in pairs])
             return
         with ThreadPoolExecutor(self.readers, "reader") as pool:
-            ahead: deque[tuple[list[Pair], list[Future[Tensor]]]] = deque()
+            ahead: deque[tuple[list[Pair], list[Future[Read]]]] = deque()
             for n in range(start, stop):
                 pairs = self.mixture.batch(n, self.slots)
                 ahead.append((pairs, [pool.submit(self._read, p) for p in pairs]))
@@ -89,25 +103,35 @@ class Loader:
             while ahead:
                 yield self._collated(ahead.popleft())
 
-    def _collated(self, read: tuple[list[Pair], list[Future[Tensor]]]) -> Batch:
-        pairs, images = read
-        return self._collate(pairs, [i.result() for i in images])
+    def _collated(self, reading: tuple[list[Pair], list[Future[Read]]]) -> Batch:
+        pairs, read = reading
+        return self._collate(pairs, [r.result() for r in read])
 
-    def _read(self, pair: Pair) -> Tensor:
-        image = decode(pair.corpus.image(pair.row))
+    def _read(self, pair: Pair) -> Read:
+        """A pair's image, and what its mask covers."""
+        corpus, record = pair.corpus, pair.record
+        image, mask = decode(corpus.image(pair.row)), None
+        names = [pair.caption.text, *(record[c] for c in CLAIMABLE)]
+        if self.regions and (path := corpus.mask(pair.row)):
+            mask = decode_mask(path, image)
+            check_values(mask, corpus, path)
+            names += corpus.structures.values()
         rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))
-        record = pair.record
-        sided = names_side(pair.caption.text, *(record[c] for c in CLAIMABLE))
-        return augment(image, self.augmentation, self.preprocess, rng, may_flip=not sided)
+        image, mask = augment(image, self.augmentation, self.preprocess, rng, may_flip=not names_side(*names), mask=mask)
+        if self.regions is None:
+            return image, torch.zeros(0, 0)
+        return image, self.regions.none() if mask is None else self.regions.areas(mask, corpus.structures)
 
-    def _collate(self, pairs: list[Pair], images: list[Tensor]) -> Batch:
+    def _collate(self, pairs: list[Pair], read: list[Read]) -> Batch:
         records = [p.record for p in pairs]
         return Batch(
-            images=torch.stack(images),
+            images=torch.stack([image for image, _ in read]),
             tokens=self.tokenizer([p.caption.text for p in pairs]),
             facts=torch.tensor([[_code(r[c]) for c in CLAIMABLE] for r in records]),
             claims=torch.tensor([[c in p.caption.claims for c in CLAIMABLE] for p in pairs]),
             captions=torch.tensor([_code(p.caption.text) for p in pairs]),
+            regions=torch.stack([areas for _, areas in read]),
+            vocabulary=self.regions.vocabulary if self.regions else (),
             pairs=pairs,
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
+import torch.distributed as dist
 from torch import Tensor
 
 
@@ -20,6 +21,12 @@ class Features(Protocol):
     @property
     def logit_scale(self) -> Tensor:
         """The temperature's inverse."""
+    @property
+    def patches(self) -> Tensor:
+        """(b, gh gw, D) unit vectors; of stages in which a loss asks for them."""
+
+    def prompts(self, texts: Sequence[str]) -> Tensor:
+        """(n, D) unit vectors of texts that a loss of the stage has asked for."""
 
 
 class Batch(Protocol):
@@ -34,7 +41,33 @@ class Batch(Protocol):
     @property
     def captions(self) -> Tensor:
         """(b,) int64 codes of the texts."""
+    @property
+    def labels(self) -> Sequence[str]:
+        """(b,) values of the `label` column; "" where there is none."""
+    @property
+    def regions(self) -> Tensor:
+        """(b, gh gw, V) the share of each patch that each word of the vocabulary covers; zeros where there is no mask."""
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """The V words; `background` and `body` first."""
 
 
-Loss = Callable[[Features, Batch], Tensor]
-"""Features and batch of one rank to a scalar whose mean over ranks is the loss of the global batch."""
+class Term(NamedTuple):
+    """What a loss says of one rank's part of a batch."""
+
+    value: Tensor
+    """A scalar whose mean over ranks is the loss of the global batch."""
+    pairs: int
+    """Pairs of this rank that took part."""
+
+
+Loss = Callable[[Features, Batch], Term]
+"""Features and batch of one rank to its term."""
+
+
+def over_ranks(x: Tensor, world: int) -> Tensor:
+    """The sum over all ranks, without a gradient; called by all of them."""
+    out = x.detach().clone()
+    if world > 1:
+        dist.all_reduce(out)
+    return out

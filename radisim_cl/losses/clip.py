@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import open_clip
 
-from radisim_cl.losses._base import Loss
+from radisim_cl.losses._base import Loss, Term
 from radisim_cl.specs.losses import ClipLossSpec
 
 
 def build(spec: ClipLossSpec, rank: int, world: int) -> Loss:
     """open_clip's ClipLoss with global negatives and exact gradients."""
     clip = open_clip.ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=world)
-    return lambda f, batch: clip(f.image, f.text, f.logit_scale)
+    return lambda f, batch: Term(clip(f.image, f.text, f.logit_scale), len(f.image))

@@ -16,14 +16,14 @@ from open_clip.loss import gather_features
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from radisim_cl.losses._base import Batch, Features, Loss
+from radisim_cl.losses._base import Batch, Features, Loss, Term
 from radisim_cl.specs.losses import MultiPositiveLossSpec
 
 
 def build(spec: MultiPositiveLossSpec, rank: int, world: int) -> Loss:
     """The loss of this rank's rows against the global batch."""
 
-    def loss(f: Features, batch: Batch) -> Tensor:
+    def loss(f: Features, batch: Batch) -> Term:
         claims = batch.claims if spec.positives == "claims" else torch.zeros_like(batch.claims)
         images, texts, facts, claimed, captions = f.image, f.text, batch.facts, claims, batch.captions
         own = torch.arange(len(images), device=images.device) + rank * len(images)
@@ -33,7 +33,7 @@ def build(spec: MultiPositiveLossSpec, rank: int, world: int) -> Loss:
         true = positives(facts, claimed, captions)
         image_to_text = _soft_cross_entropy(f.logit_scale * f.image @ texts.T, true[own])
         text_to_image = _soft_cross_entropy(f.logit_scale * f.text @ images.T, true.T[own])
-        return (image_to_text + text_to_image) / 2
+        return Term((image_to_text + text_to_image) / 2, len(f.image))
 
     return loss
 

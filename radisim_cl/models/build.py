@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,23 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is embedded beside a batch's images and captions, in the same pass.
+
+    Attributes:
+        tokens: by text, its (context,) ids.
+        patches: whether patches are wanted.
+    """
+
+    tokens: Mapping[str, Tensor]
+    patches: bool
+
+
+NOTHING = Wanted({}, False)
+"""Images and captions alone."""
+
+
+@dataclass(frozen=True)
 class Features:
     """What the towers say of one rank's part of a batch.
 
@@ -49,11 +66,19 @@ class Features:
         image: (b, D) float32, unit length.
         text: (b, D) float32, unit length.
         logit_scale: () or (1,), exp of the clamped parameter.
+        patches: (b, gh gw, D) float32, unit length; (b, 0, D) where they are not wanted.
+        prompted: by text wanted, (D,) float32 of unit length.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+    patches: Tensor
+    prompted: Mapping[str, Tensor]
+
+    def prompts(self, texts: Sequence[str]) -> Tensor:
+        """(n, D) embeddings of wanted texts."""
+        return torch.stack([self.prompted[t] for t in texts])
 
 
 def build(spec: ModelSpec, seed: int) -> Built:
@@ -120,10 +145,10 @@ class Towers(nn.Module):
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1) * 255, persistent=False)
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(b, 3, S, S) uint8 and (b, context) ids to (b, D), (b, D) in float32 and the scale."""
-        image, text = self.image(images), self.text(tokens)
-        return image, text, _clamped(self.clip.logit_scale).exp()  # type: ignore[arg-type]
+    def forward(self, images: Tensor, tokens: Tensor, patches: bool = False) -> tuple[Tensor, ...]:
+        """(b, 3, S, S) uint8 and (n, context) ids to (b, D), (n, D) in float32 and the scale; if asked, (b, gh gw, D) patches after them."""
+        image, *places = self.image_and_patches(images) if patches else (self.image(images),)
+        return image, self.text(tokens), _clamped(self.clip.logit_scale).exp(), *places  # type: ignore[arg-type]
 
     def image(self, images: Tensor) -> Tensor:
         """(b, D) unit image embeddings in float32."""

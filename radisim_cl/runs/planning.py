@@ -244,20 +244,30 @@ def _losses(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
             problems: list[Problem]) -> list[LossPlan]:
     out = []
     for j, loss in enumerate(spec.stages[i].losses):
-        lacking = _lacking(loss, entries, rows, corpora)
-        if lacking and loss.required:
+        for source in sorted({e.entry.source for e in entries if e.share and loss.patches}):
+            if not corpora[source].structures and (corpora[source].frame["mask"] != "").any():
+                problems.append(corpora.catalog.problem(("corpora", source, "structures"), f"corpus {source!r} has masks, which loss "
+                                                        f"{loss.kind!r} uses; say by pixel value what they show: {{1: liver}}"))
+        usable, drawn = _usable(loss, entries, rows, corpora)
+        needs = " and ".join(c + " " * (c in loss.where) + " or ".join(map(repr, loss.where.get(c, ()))) for c in sorted(loss.needs))
+        if not usable and loss.required:
             sources = ", ".join(sorted({e.entry.source for e in entries}))
-            problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} needs {lacking}, and no source of the stage "
+            problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} needs {needs}, and no source of the stage "
                                          f"offers it ({sources}); add one that does, or set required: false"))
-        out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=not lacking, note=f"no source offers {lacking}" if lacking else ""))
+        note = f"no source offers {needs}" if not usable else f"{usable:,} of {drawn:,} pairs" if loss.needs else ""
+        out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=usable > 0, note=note))
     return out
 
 
-def _lacking(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora) -> str:
-    """The columns that the loss needs and no pair of the mixture has together; empty if one has."""
-    needs = sorted(loss.needs)
-    drawn = [(corpora[e.entry.source].frame.loc[r, needs] != "").all(axis=1).any() for e, r in zip(entries, rows, strict=True) if e.share]
-    return "" if any(drawn) else " and ".join(needs)
+def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora) -> tuple[int, int]:
+    """Pairs of the mixture that have what the loss needs, and all its pairs; one that several entries hold counts once."""
+    usable = drawn = 0
+    for source in sorted({e.entry.source for e in entries if e.share}):
+        held = np.unique(np.concatenate([r for e, r in zip(entries, rows, strict=True) if e.share and e.entry.source == source]))
+        frame = corpora[source].frame.loc[held, sorted(loss.needs)]
+        drawn += len(held)
+        usable += int(((frame != "").all(axis=1) & matches(frame, loss.where)).sum())
+    return usable, drawn
 
 
 def _subtasks(spec: CurriculumSpec, benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> list[SubtaskPlan]:

@@ -19,9 +19,10 @@ from radisim_cl.bench import evaluate, measure
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.loader import Loader
 from radisim_cl.data.mixture import Mixture
+from radisim_cl.data.regions import Regions, vocabulary
 from radisim_cl.errors import EXIT_FAULT, GateStopped, InputError, Interrupted, RadisimError
 from radisim_cl.files import sha256, write_atomic
-from radisim_cl.models.build import build
+from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export
 from radisim_cl.records import events as ev
@@ -36,7 +37,7 @@ from radisim_cl.runs.progress import Reporter
 from radisim_cl.runs.signals import StopRequest
 from radisim_cl.specs.plan import StagePlan
 from radisim_cl.train.engine import Engine, init_distributed
-from radisim_cl.train.loop import build_losses, train_stage
+from radisim_cl.train.loop import build_losses, train_stage, wanted
 
 Why = Literal["initial", "periodic", "look", "signal"]
 
@@ -79,6 +80,8 @@ class Runner:
         spec = self.plan.curriculum
         built = build(spec.scale.model, spec.seed)
         self.copy = replace(built, model=copy.deepcopy(built.model))
+        patches = any(loss.patches for stage in self.plan.stages for loss in stage.contributing)
+        self.grid = Towers(built.model, built.preprocess).grid if patches else None
         self.engine = Engine(built, spec.scale, spec.optimizer)
         self.state = self.engine.broadcast(fold(ledger.events) if ledger else RunState())
         self.corpora = Corpora(self.plan.catalog, self.plan.benchmark.version)
@@ -132,16 +135,21 @@ class Runner:
         """Trains to the next look and commits what it will look at."""
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
         mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
-        loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, self.copy.tokenizer, curriculum.scale.readers)
-        losses = build_losses(stage.spec.losses, stage.losses, self.engine)
+        losses = build_losses(stage.contributing, self.engine)
+        words = vocabulary(self.corpora[source] for source in stage.sources)
+        beside = wanted(losses, words, self.copy.tokenizer, self.engine.device)
+        regions = Regions(words, self.grid) if self.grid and beside.patches else None
+        loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, self.copy.tokenizer, curriculum.scale.readers,
+                        regions)
         before = state.total - state.batch
         drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
         mine: Counter[str] = Counter()
-        for step in train_stage(self.engine, loader, losses, stage.spec.train, state.planned, state.batch, state.target):
+        for step in train_stage(self.engine, loader, losses, beside, stage.spec.train, state.planned, state.batch, state.target):
             mine.update(step.drawn)
             self.report.step(step, state.target)
             if self.board:
-                self._plot(step.losses | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
+                used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
+                self._plot(step.losses | used | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
             stopping = not self.engine.all_true(not self.stop.received)
             due = step.batch == state.target
             if due or stopping or step.batch % curriculum.scale.save_every == 0:

@@ -30,7 +30,8 @@ def plan_table(plan: Plan) -> RenderableType:
     for column in ("", "stage", "steps", "samples", "lr", "losses", "gate"):
         stages.add_column(column, justify="right" if column in ("", "steps", "samples", "lr") else "left")
     for i, s in enumerate(plan.stages, 1):
-        losses = "\n".join(f"{x.kind} x{x.weight:g}" + ("" if x.contributes else f" contributes nothing: {x.note}") for x in s.losses)
+        losses = "\n".join(f"{x.kind} x{x.weight:g}" + " contributes nothing:" * (not x.contributes) + f" {x.note}" * bool(x.note)
+                           for x in s.losses)
         gate = "\n".join(f"{r.suite or r.subtask} {r.metric} >= {r.value_for(plan.catalog.name):g}" for r in s.spec.gate.requires)
         gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, then {s.spec.gate.on_fail if s.spec.gate.looks == 1 else 'stop'}"
         stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{s.spec.train.lr:g}", losses, gate)

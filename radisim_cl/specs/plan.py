@@ -10,6 +10,7 @@ from radisim_cl.specs.base import Spec
 from radisim_cl.specs.benchmark import BenchmarkSpec
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
+from radisim_cl.specs.losses import LossSpec
 
 
 class CorpusPlan(Spec):
@@ -50,7 +51,7 @@ class LossPlan(Spec):
     contributes: bool
     """False: no source offers what it needs, and it is not required."""
     note: str = ""
-    """Why not."""
+    """Why not; or on how many of the mixture's pairs, where it needs more than an image and a caption."""
 
 
 class StagePlan(Spec):
@@ -68,6 +69,16 @@ class StagePlan(Spec):
     """The stream's ingredients, own ones first."""
     losses: list[LossPlan]
     """In the order of the spec."""
+
+    @property
+    def contributing(self) -> list[LossSpec]:
+        """The losses that have what they need."""
+        return [s for s, p in zip(self.spec.losses, self.losses, strict=True) if p.contributes]
+
+    @property
+    def sources(self) -> list[str]:
+        """The corpora that its mixture draws from, replay included, in alphabetical order."""
+        return sorted({e.entry.source for e in self.entries if e.share})
 
 
 class SubtaskPlan(Spec):

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from radisim_cl.errors import RadisimError
-from radisim_cl.models.build import Built, Features, Towers
+from radisim_cl.models.build import NOTHING, Built, Features, Towers, Wanted
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
 
 if not torch.cuda.is_available():
@@ -85,10 +85,16 @@ class Engine:
         """This rank's part of every global batch."""
         return slice(self.rank * self.local_batch, (self.rank + 1) * self.local_batch)
 
-    def features(self, images: Tensor, tokens: Tensor) -> Features:
-        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained."""
+    def features(self, images: Tensor, tokens: Tensor, wanted: Wanted = NOTHING) -> Features:
+        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained.
+
+        Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
+        """
         self._engine.train()
-        return Features(*self._engine(images, tokens))
+        both = torch.cat([tokens, *(t[None] for t in wanted.tokens.values())])
+        image, texts, scale, *patches = self._engine(images, both, wanted.patches)
+        prompted = dict(zip(wanted.tokens, texts[len(tokens) :].unbind(), strict=True))
+        return Features(image, texts[: len(tokens)], scale, patches[0] if patches else image.new_zeros(len(image), 0, image.shape[1]), prompted)
 
     def step(self, loss: Tensor, lr: float) -> bool:
         """One optimizer step; False, and no update on any rank, when the loss is not finite on one of them."""
@@ -106,6 +112,12 @@ class Engine:
         out = value.detach().float().reshape(1).clone()
         dist.all_reduce(out)
         return float(out) / self.world
+
+    def total(self, count: int) -> int:
+        """The sum of a count over the ranks."""
+        out = torch.tensor([count], device=self.device)
+        dist.all_reduce(out)
+        return int(out)
 
     def all_true(self, flag: bool) -> bool:
         """Whether a flag holds on every rank."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from radisim_cl.data.loader import Loader
 from radisim_cl.errors import RadisimError
 from radisim_cl.losses._base import Loss
+from radisim_cl.models.build import Wanted
 from radisim_cl.registry import plugin
 from radisim_cl.specs.curriculum import TrainSpec
 from radisim_cl.specs.losses import LossSpec
-from radisim_cl.specs.plan import LossPlan
 from radisim_cl.train.engine import Engine
 from radisim_cl.train.schedule import learning_rate
 
@@ -27,7 +28,8 @@ class Step:
 
     Attributes:
         batch: steps done in the stage after it.
-        losses: by kind, unweighted, mean over ranks; and `total`.
+        losses: by name, unweighted, mean over ranks; and `total`.
+        used: by name, pairs of the global batch that took part, of losses that need more than an image and a caption.
         lr: learning rate used.
         logit_scale: inverse temperature.
         updated: False when the loss was not finite and nothing was changed.
@@ -36,21 +38,46 @@ class Step:
 
     batch: int
     losses: dict[str, float]
+    used: dict[str, int]
     lr: float
     logit_scale: float
     updated: bool
     drawn: dict[str, int]
 
 
-def build_losses(specs: Sequence[LossSpec], plans: Sequence[LossPlan], engine: Engine) -> list[tuple[str, float, Loss]]:
-    """The losses that contribute, as (kind, weight, loss)."""
-    return [
-        (s.kind, s.weight, plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world))
-        for s, p in zip(specs, plans, strict=True) if p.contributes
-    ]
+@dataclass(frozen=True)
+class Weighted:
+    """A loss that contributes.
+
+    Attributes:
+        name: its kind; the second of a kind is `kind-2`.
+        spec: with its weight.
+        loss: as built for this rank.
+    """
+
+    name: str
+    spec: LossSpec
+    loss: Loss
 
 
-def train_stage(engine: Engine, loader: Loader, losses: Sequence[tuple[str, float, Loss]], spec: TrainSpec, planned: int,
+def build_losses(specs: Sequence[LossSpec], engine: Engine) -> list[Weighted]:
+    """The losses of this rank."""
+    out: list[Weighted] = []
+    for s in specs:
+        nth = 1 + sum(s.kind == w.spec.kind for w in out)
+        name = s.kind if nth == 1 else f"{s.kind}-{nth}"
+        out.append(Weighted(name, s, plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world)))
+    return out
+
+
+def wanted(losses: Sequence[Weighted], vocabulary: Sequence[str], tokenizer: Callable[[list[str]], Tensor], device: torch.device) -> Wanted:
+    """What the losses want embedded beside the pairs, each text once."""
+    texts = list(dict.fromkeys(t for w in losses for prompts in w.spec.prompts(vocabulary) for t in prompts))
+    tokens = tokenizer(texts).to(device) if texts else ()
+    return Wanted(dict(zip(texts, tokens, strict=True)), any(w.spec.patches for w in losses))
+
+
+def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], beside: Wanted, spec: TrainSpec, planned: int,
                 start: int, stop: int) -> Iterator[Step]:
     """Trains steps start..stop-1 of a stage, yielding after each.
 
@@ -58,6 +85,7 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[tuple[str, floa
         engine: the model.
         loader: this rank's batches.
         losses: from `build_losses`.
+        beside: from `wanted`.
         spec: learning rate and warm-up.
         planned: steps of the stage without extensions; the schedule's length.
         start: steps already done.
@@ -69,9 +97,9 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[tuple[str, floa
     skipped = 0
     for n, batch in enumerate(loader.batches(start, stop), start):
         batch = batch.to(engine.device)
-        features = engine.features(batch.images, batch.tokens)
-        parts = {kind: (weight, loss(features, batch)) for kind, weight, loss in losses}
-        total = torch.stack([(weight * value).reshape(()) for weight, value in parts.values()]).sum()
+        features = engine.features(batch.images, batch.tokens, beside)
+        terms = {w.name: w.loss(features, batch) for w in losses}
+        total = torch.stack([(w.spec.weight * terms[w.name].value).reshape(()) for w in losses]).sum()
         lr = learning_rate(spec, n, planned)
         updated = engine.step(total, lr)
         skipped = 0 if updated else skipped + 1
@@ -79,7 +107,8 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[tuple[str, floa
             raise RadisimError(f"the loss was not finite in {skipped} steps in a row, up to step {n + 1}; lower the learning rate")
         yield Step(
             batch=n + 1,
-            losses={k: engine.mean(v) for k, (_, v) in parts.items()} | {"total": engine.mean(total)},
+            losses={k: engine.mean(t.value) for k, t in terms.items()} | {"total": engine.mean(total)},
+            used={w.name: engine.total(terms[w.name].pairs) for w in losses if w.spec.needs},
             lr=lr,
             logit_scale=float(features.logit_scale.detach()),
             updated=updated,

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from radisim_cl.registry import plugin
-from radisim_cl.specs.losses import LossSpec
+from radisim_cl.specs.losses import BACKGROUND, BODY, GradeSpec, LossSpec
+
+WORDS = (BACKGROUND, BODY, "heart", "left_lung", "liver")
+GRADES = [GradeSpec(values=["mild", "trace"], names=["mild", "slight"]), GradeSpec(values=["moderate"], names=["moderate"]),
+          GradeSpec(values=["severe"], names=["severe", "marked", "grave"])]
+EXAMPLES: dict[str, dict[str, Any]] = {"ordinal": {"grades": GRADES}}
+"""Fields of the losses that cannot be made without any."""
+SPECS: list[LossSpec] = [model(**EXAMPLES.get(model.model_fields["kind"].default, {})) for model in get_args(get_args(LossSpec)[0])]
+TEXTS = sorted({t for spec in SPECS for prompts in spec.prompts(WORDS) for t in prompts})
+LEAVES = ("image", "text", "logit_scale", "patches", "prompted")
 
 
 @dataclass(frozen=True)
@@ -21,30 +32,69 @@ class Made:
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+    patches: Tensor
+    prompted: Tensor
     facts: Tensor
     claims: Tensor
     captions: Tensor
+    regions: Tensor
+    labels: Sequence[str]
+    vocabulary: Sequence[str] = WORDS
+
+    def prompts(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings of texts that a loss has asked for."""
+        return self.prompted[[TEXTS.index(t) for t in texts]]
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """What a gradient is taken by."""
+        return tuple(getattr(self, f) for f in LEAVES)
+
+    def with_leaves(self, leaves: Sequence[Tensor]) -> Made:
+        """The same with other features."""
+        image, text, scale, patches, prompted = leaves
+        return replace(self, image=image, text=text, logit_scale=scale, patches=patches, prompted=prompted)
+
+    def rows(self, rows: Sequence[int]) -> Made:
+        """Some pairs, in the order given."""
+        at = torch.tensor(rows)
+        by_pair: dict[str, Any] = {f: getattr(self, f)[at] for f in ("image", "text", "patches", "facts", "claims", "captions", "regions")}
+        return replace(self, **by_pair, labels=[self.labels[i] for i in rows])
 
     def part(self, rows: slice) -> Made:
         """One rank's rows, as leaves of a graph of their own."""
-        image, text, scale = (x.detach().clone().requires_grad_() for x in (self.image[rows], self.text[rows], self.logit_scale))
-        return Made(image, text, scale, self.facts[rows], self.claims[rows], self.captions[rows])
+        mine = self.rows(range(len(self.image))[rows])
+        return mine.with_leaves([x.detach().clone().requires_grad_() for x in mine.leaves])
 
 
 def made(seed: int = 0, size: int = 8, width: int = 6) -> Made:
-    """Random unit features in double precision; labels with values in common, unknown values, and captions that claim some of them."""
+    """Random unit features in double precision; labels with values in common, unknown values, and captions that claim some of them.
+
+    The first rows have masks, the later ones fewer and the last none; some patches are known in part; every third label is no grade.
+    """
     g = torch.Generator().manual_seed(seed)
-    image, text = (torch.nn.functional.normalize(torch.randn(size, width, generator=g, dtype=torch.float64), dim=-1) for _ in range(2))
+
+    def unit(*shape: int) -> Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape, generator=g, dtype=torch.float64), dim=-1)
+
+    image, text = unit(size, width), unit(size, width)
     facts = torch.randint(0, 3, (size, 3), generator=g)
     claims = (torch.rand(size, 3, generator=g) < 0.5) & (facts != 0)
     captions = torch.randint(1, size, (size,), generator=g)
-    return Made(image, text, torch.tensor(14.3, dtype=torch.float64), facts, claims, captions)
+    patches, prompted = unit(size, 4, width), unit(len(TEXTS), width)
+    areas = torch.rand(size, 4, len(WORDS), generator=g) * (torch.rand(size, 1, len(WORDS), generator=g) < 0.7) / len(WORDS)
+    areas[0, :, 2] += 0.1
+    masked = torch.tensor([i < size // 2 or i % 3 == 1 for i in range(size)])
+    masked[-1] = False
+    labels = [("mild", "", "severe", "moderate", "other", "trace")[i % 6] for i in range(size)]
+    return Made(image, text, torch.tensor(14.3, dtype=torch.float64), patches, prompted, facts, claims, captions,
+                areas * masked[:, None, None], labels)
 
 
-def value_and_gradients(spec: LossSpec, data: Made, rank: int = 0, world: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A loss and its gradients by image and text features and by the scale."""
-    loss = plugin("radisim_cl.losses", spec.kind).build(spec, rank, world)(data, data)
-    return loss.detach(), *torch.autograd.grad(loss, (data.image, data.text, data.logit_scale))
+def value_and_gradients(spec: LossSpec, data: Made, rank: int = 0, world: int = 1) -> tuple[Tensor, ...]:
+    """A loss and its gradients by LEAVES, zeros where it does not depend on one."""
+    loss = plugin("radisim_cl.losses", spec.kind).build(spec, rank, world)(data, data).value
+    return loss.detach(), *torch.autograd.grad(loss, data.leaves, allow_unused=True, materialize_grads=True)
 
 
 def work(rank: int, world: int, folder: str, specs: list[LossSpec]) -> None:

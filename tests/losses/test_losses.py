@@ -6,27 +6,34 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
-from _spawned import Made, made, value_and_gradients, work
+from _spawned import GRADES, LEAVES, SPECS, TEXTS, WORDS, Made, made, value_and_gradients, work
 from torch import Tensor
 
 from radisim_cl.losses.multi_positive import positives
 from radisim_cl.registry import kinds, plugin
-from radisim_cl.specs.losses import ClipLossSpec, LossSpec, MultiPositiveLossSpec
+from radisim_cl.specs.losses import ClipLossSpec, GradeSpec, LossSpec, MultiPositiveLossSpec, OrdinalLossSpec, RegionLossSpec
 
-SPECS: list[LossSpec] = [model() for model in get_args(get_args(LossSpec)[0])]
-VARIANTS: list[LossSpec] = [*SPECS, MultiPositiveLossSpec(positives="captions")]
-every_loss = pytest.mark.parametrize("spec", VARIANTS, ids=lambda s: s.kind + getattr(s, "positives", ""))
+VARIANTS: list[LossSpec] = [*SPECS, MultiPositiveLossSpec(positives="captions"), RegionLossSpec(patch_weight=0), RegionLossSpec(patch_weight=1),
+                            OrdinalLossSpec(grades=GRADES, temperature=0.3, templates=["{}"])]
+every_loss = pytest.mark.parametrize("spec", VARIANTS, ids=[f"{s.kind}{i}" for i, s in enumerate(VARIANTS)])
+USES = {"clip": {"image", "text", "logit_scale"}, "multi_positive": {"image", "text", "logit_scale"},
+        "region": {"patches", "prompted", "logit_scale"}, "ordinal": {"image", "prompted", "logit_scale"}}
+"""What each loss is a function of."""
 
 
 def loss_of(spec: LossSpec, data: Made) -> Tensor:
     """A loss on one rank."""
-    out = plugin("radisim_cl.losses", spec.kind).build(spec, 0, 1)(data, data)
+    out = plugin("radisim_cl.losses", spec.kind).build(spec, 0, 1)(data, data).value
     assert isinstance(out, Tensor)
     return out
+
+
+def pairs_of(spec: LossSpec, data: Made) -> int:
+    """The pairs that it says it has used."""
+    return int(plugin("radisim_cl.losses", spec.kind).build(spec, 0, 1)(data, data).pairs)
 
 
 def test_every_loss_has_a_spec_and_every_spec_a_loss() -> None:
@@ -37,19 +44,20 @@ def test_every_loss_has_a_spec_and_every_spec_a_loss() -> None:
 @pytest.mark.parametrize("scale_shape", [(), (1,)], ids=["0-d", "1-d"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64], ids=str)
 def test_contract_scalar_finite_and_differentiable(spec: LossSpec, scale_shape: tuple[int, ...], precision: torch.dtype) -> None:
-    whole = made(1).part(slice(None))
-    leaves = [x.detach().to(precision).reshape(s).requires_grad_() for x, s in
-              zip((whole.image, whole.text, whole.logit_scale), (whole.image.shape, whole.text.shape, scale_shape), strict=True)]
-    value = loss_of(spec, replace(whole, image=leaves[0], text=leaves[1], logit_scale=leaves[2]))
+    whole = made(1)
+    whole = whole.with_leaves([x.to(precision) for x in whole.leaves]).part(slice(None))
+    whole = replace(whole, logit_scale=whole.logit_scale.detach().reshape(scale_shape).requires_grad_())
+    value = loss_of(spec, whole)
     assert value.shape == ()
     assert value.dtype == precision
     assert value.isfinite()
     assert value > 0
     value.backward()  # type: ignore[no-untyped-call]
-    for leaf in leaves:
-        assert leaf.grad is not None
-        assert leaf.grad.isfinite().all()
-        assert leaf.grad.abs().sum() > 0
+    for name, leaf in zip(LEAVES, whole.leaves, strict=True):
+        assert (leaf.grad is not None) == (name in USES[spec.kind]), name
+        if leaf.grad is not None:
+            assert leaf.grad.isfinite().all()
+            assert leaf.grad.abs().sum() > 0
 
 
 @every_loss
@@ -62,27 +70,52 @@ def test_contract_finite_at_the_ends_of_the_scale(spec: LossSpec, scale: float) 
 @every_loss
 def test_contract_the_order_of_the_batch_does_not_matter(spec: LossSpec) -> None:
     data = made(3)
-    order = torch.randperm(len(data.image), generator=torch.Generator().manual_seed(0))
-    shuffled = replace(data, **{f: getattr(data, f)[order] for f in ("image", "text", "facts", "claims", "captions")})
+    shuffled = data.rows(torch.randperm(len(data.image), generator=torch.Generator().manual_seed(0)).tolist())
     torch.testing.assert_close(loss_of(spec, shuffled), loss_of(spec, data), rtol=1e-12, atol=1e-12)
+    assert pairs_of(spec, shuffled) == pairs_of(spec, data)
+
+
+@every_loss
+def test_contract_pairs_without_what_it_needs_take_no_part(spec: LossSpec) -> None:
+    """They are not counted, and their features change nothing; a batch of none but such pairs costs nothing and moves nothing."""
+    data, other = made(8), made(9)
+    lacking = [i for i in range(8) if ("mask" in spec.needs and not data.regions[i].any())
+               or any(data.labels[i] not in v for v in spec.where.values())]
+    assert bool(lacking) == bool(spec.needs)
+    assert pairs_of(spec, data) == 8 - len(lacking)
+    changed = replace(data, image=data.image.clone(), patches=data.patches.clone())
+    changed.image[lacking], changed.patches[lacking] = other.image[lacking], other.patches[lacking]
+    torch.testing.assert_close(loss_of(spec, changed), loss_of(spec, data), rtol=0, atol=0)
+    if lacking:
+        none = data.rows(lacking).part(slice(None))
+        assert pairs_of(spec, none) == 0
+        assert all(not x.any() for x in value_and_gradients(spec, none))
+
+
+@every_loss
+def test_contract_prompts_are_sentences_by_class(spec: LossSpec) -> None:
+    prompts = spec.prompts(WORDS)
+    assert bool(prompts) == ("prompted" in USES[spec.kind])
+    assert all(texts and all(t.strip() and "{" not in t and "_" not in t for t in texts) for texts in prompts)
 
 
 @every_loss
 def test_contract_gradients_are_those_of_the_value(spec: LossSpec) -> None:
     data = made(4, size=5, width=3).part(slice(None))
 
-    def value(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        return loss_of(spec, replace(data, image=image, text=text, logit_scale=scale))
+    def value(*leaves: Tensor) -> Tensor:
+        return loss_of(spec, data.with_leaves(leaves))
 
-    assert torch.autograd.gradcheck(value, (data.image, data.text, data.logit_scale))
+    assert torch.autograd.gradcheck(value, data.leaves)
 
 
 @every_loss
 def test_contract_training_on_it_brings_pairs_together(spec: LossSpec) -> None:
     """A step against the gradient of the features lowers the loss."""
     data = made(5).part(slice(None))
-    before, image, text, _ = value_and_gradients(spec, data)
-    after = loss_of(spec, replace(data, image=data.image - 1e-3 * image, text=data.text - 1e-3 * text))
+    before, *gradients = value_and_gradients(spec, data)
+    moved = data.with_leaves([x - 1e-3 * g for x, g in zip(data.leaves, gradients, strict=True)])
+    after = loss_of(spec, replace(moved, logit_scale=data.logit_scale))
     assert after < before
 
 
@@ -114,8 +147,7 @@ def is_true(data: Made, i: int, k: int, claims: bool) -> bool:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_clip_is_the_plain_reference(seed: int, size: int) -> None:
-    data = made(seed, size=max(2, size))
-    data = replace(data, **{f: getattr(data, f)[:size] for f in ("image", "text", "facts", "claims", "captions")})
+    data = made(seed, size=max(2, size)).rows(range(size))
     expected = reference(data, [[i == k for k in range(size)] for i in range(size)])
     assert float(loss_of(ClipLossSpec(), data)) == pytest.approx(expected, abs=1e-12)
 
@@ -191,8 +223,110 @@ def test_two_ranks_have_the_loss_and_the_gradients_of_one(tmp_path: Path) -> Non
     torch.multiprocessing.spawn(work, (2, str(tmp_path), VARIANTS), nprocs=2)  # type: ignore[attr-defined, no-untyped-call]
     ranks = [torch.load(tmp_path / f"{r}.pt") for r in range(2)]
     for n, spec in enumerate(VARIANTS):
-        value, image, text, scale = value_and_gradients(spec, made().part(slice(None)))
-        torch.testing.assert_close((ranks[0][n][0] + ranks[1][n][0]) / 2, value, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(torch.cat([r[n][1] for r in ranks]) / 2, image, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(torch.cat([r[n][2] for r in ranks]) / 2, text, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close((ranks[0][n][3] + ranks[1][n][3]) / 2, scale, rtol=1e-6, atol=1e-6)
+        whole = value_and_gradients(spec, made().part(slice(None)))
+        for k, (name, expected) in enumerate(zip(("value", *LEAVES), whole, strict=True)):
+            parts = [r[n][k] for r in ranks]
+            found = torch.cat(parts) / 2 if name in ("image", "text", "patches") else (parts[0] + parts[1]) / 2
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def mean_prompt(data: Made, prompts: Sequence[str]) -> list[float]:
+    """The normalized mean of some prompts' embeddings, slowly."""
+    rows = [data.prompted[TEXTS.index(t)].tolist() for t in prompts]
+    return unit([sum(column) / len(rows) for column in zip(*rows, strict=True)])
+
+
+def unit(v: Sequence[float]) -> list[float]:
+    """Of length one."""
+    length = math.sqrt(sum(x * x for x in v))
+    return [x / length for x in v]
+
+
+def logits(data: Made, v: Sequence[float], names: Sequence[Sequence[float]]) -> list[float]:
+    """s <v, t_k> for each k."""
+    return [float(data.logit_scale) * sum(a * b for a, b in zip(v, t, strict=True)) for t in names]
+
+
+def region_reference(data: Made, spec: RegionLossSpec) -> float:
+    """The equation in region.py, with loops only."""
+    names = [mean_prompt(data, [t.format(w.replace("_", " ")) for t in spec.templates]) for w in WORDS]
+    regions, patches, area = list[float](), 0.0, 0.0
+    for i in range(len(data.image)):
+        for k in range(2, len(WORDS)):
+            shares = data.regions[i, :, k].tolist()
+            if any(shares):
+                pooled = unit([sum(a * float(v[d]) for a, v in zip(shares, data.patches[i], strict=True)) for d in range(data.image.shape[1])])
+                regions.append(-log_probability(logits(data, pooled, names), k))
+        for p in range(data.regions.shape[1]):
+            row = logits(data, data.patches[i, p].tolist(), names)
+            patches -= sum(float(data.regions[i, p, k]) * log_probability(row, k) for k in range(len(WORDS)))
+            area += float(data.regions[i, p].sum())
+    return (1 - spec.patch_weight) * sum(regions) / len(regions) + spec.patch_weight * patches / area
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_region_is_the_plain_reference(seed: int, weight: float) -> None:
+    spec, data = RegionLossSpec(patch_weight=weight), made(seed)
+    assert float(loss_of(spec, data)) == pytest.approx(region_reference(data, spec), abs=1e-6), "areas are single precision"
+
+
+def test_region_is_low_where_patches_are_what_the_mask_says() -> None:
+    """Patches equal to the names of what covers them, against the same ones elsewhere."""
+    data = replace(made(10), logit_scale=torch.tensor(50.0, dtype=torch.float64))
+    names = torch.tensor([mean_prompt(data, prompts) for prompts in RegionLossSpec().prompts(WORDS)], dtype=torch.float64)
+    covered = torch.tensor([0, 1, 2, 4])
+    regions = torch.nn.functional.one_hot(covered, len(WORDS)).float().expand(8, -1, -1)
+    right, wrong = (replace(data, regions=regions, patches=names[k].expand(8, -1, -1)) for k in (covered, covered.flip(0)))
+    assert loss_of(RegionLossSpec(), right) < 0.1 * loss_of(RegionLossSpec(), wrong)
+
+
+def test_an_unknown_part_of_a_patch_counts_for_nothing() -> None:
+    """Half of every area known: the patch term, a mean over what is known, stays."""
+    data = made(11)
+    halved = replace(data, regions=data.regions / 2)
+    torch.testing.assert_close(loss_of(RegionLossSpec(), halved), loss_of(RegionLossSpec(), data))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0])
+def test_ordinal_is_the_plain_reference(seed: int, temperature: float) -> None:
+    spec, data = OrdinalLossSpec(grades=GRADES, temperature=temperature), made(seed)
+    names = [mean_prompt(data, [t.format(n) for t in spec.templates for n in g.names]) for g in GRADES]
+    costs = []
+    for u, label in zip(data.image.tolist(), data.labels, strict=True):
+        grade = next((k for k, g in enumerate(GRADES) if label in g.values), None)
+        if grade is not None:
+            weights = [math.exp(-abs(k - grade) / temperature) for k in range(3)]
+            costs.append(-sum(w / sum(weights) * log_probability(logits(data, u, names), k) for k, w in enumerate(weights)))
+    assert len(costs) in range(1, 8)
+    assert float(loss_of(spec, data)) == pytest.approx(sum(costs) / len(costs), abs=1e-12)
+
+
+def test_a_near_miss_costs_less_than_a_far_one() -> None:
+    data = made(12)
+    names = torch.tensor([mean_prompt(data, p) for p in OrdinalLossSpec(grades=GRADES).prompts(())], dtype=torch.float64)
+    severe = replace(data, labels=["severe"] * 8)
+    hit, near, far = (float(loss_of(OrdinalLossSpec(grades=GRADES), replace(severe, image=names[k].expand(8, -1),
+                                                                           prompted=severe.prompted))) for k in (2, 1, 0))
+    assert hit < min(near, far)
+    sharp = OrdinalLossSpec(grades=GRADES, temperature=1e-3)
+    index = [2] * 8
+    expected = torch.nn.functional.cross_entropy(data.logit_scale * data.image @ names.T, torch.tensor(index))
+    torch.testing.assert_close(loss_of(sharp, severe), expected)
+
+
+@pytest.mark.parametrize(("grades", "said"), [
+    ([GradeSpec(values=["a"], names=["a"])], "at least 2"),
+    ([GradeSpec(values=["a"], names=["x"]), GradeSpec(values=["a"], names=["y"])], "value 'a' stands twice"),
+    ([GradeSpec(values=["a"], names=["x"]), GradeSpec(values=["b"], names=["x"])], "prompt name 'x' stands twice"),
+], ids=["one grade", "value twice", "name twice"])
+def test_grades_that_cannot_be_told_apart_are_refused(grades: list[GradeSpec], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        OrdinalLossSpec(grades=grades)
+
+
+@pytest.mark.parametrize("template", ["no place", "{} and {}"])
+def test_a_template_has_one_place_for_the_name(template: str) -> None:
+    with pytest.raises(ValueError, match="exactly one"):
+        RegionLossSpec(templates=[template])

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 
-from radisim_cl.models.build import Towers, build
+from radisim_cl.models.build import Built, Features, Towers, Wanted, build
+from radisim_cl.registry import plugin
 from radisim_cl.specs.curriculum import ModelSpec, OptimizerSpec, ProfileSpec
-from radisim_cl.specs.losses import ClipLossSpec, MultiPositiveLossSpec
+from radisim_cl.specs.losses import BACKGROUND, BODY, ClipLossSpec, GradeSpec, LossSpec, MultiPositiveLossSpec, OrdinalLossSpec, RegionLossSpec
 
 LR, STEPS, BATCH = 0.05, 5, 64
+WORDS = (BACKGROUND, BODY, "heart", "left_lung", "liver")
+GRADES = [GradeSpec(values=[v], names=[v]) for v in ("mild", "moderate", "severe")]
+SETS: dict[str, list[LossSpec]] = {"pairs": [ClipLossSpec(), MultiPositiveLossSpec()],
+                                   "all": [ClipLossSpec(), RegionLossSpec(), OrdinalLossSpec(grades=GRADES)]}
 
 
 def batch(step: int, part: slice = slice(None)) -> SimpleNamespace:
-    """Pairs that depend on the step alone: random images and tokens, three modalities, captions that claim some of their labels."""
+    """Pairs that depend on the step alone: random images and tokens, labels, captions that claim some of them, masks mostly on the first rank."""
     g = torch.Generator().manual_seed(step)
     tokens = torch.randint(1, 400, (BATCH, 16), generator=g)
     tokens[:, 12] = 49407
     facts = torch.randint(0, 4, (BATCH, 2), generator=g)
     images = torch.randint(0, 256, (BATCH, 3, 32, 32), generator=g, dtype=torch.uint8)
     claims, captions = torch.rand(BATCH, 2, generator=g) < 0.5, torch.randint(1, 40, (BATCH,), generator=g)
-    return SimpleNamespace(images=images[part], tokens=tokens[part], facts=facts[part], claims=claims[part], captions=captions[part])
+    areas = torch.rand(BATCH, 16, len(WORDS), generator=g) * (torch.rand(BATCH, 1, len(WORDS), generator=g) < 0.6)
+    masked = torch.rand(BATCH, 1, 1, generator=g) < torch.linspace(1.2, -0.2, BATCH)[:, None, None]
+    labels = [("mild", "severe", "", "other", "moderate")[i] for i in torch.randint(0, 5, (BATCH,), generator=g)]
+    return SimpleNamespace(images=images[part], tokens=tokens[part], facts=facts[part], claims=claims[part], captions=captions[part],
+                           regions=(areas * masked / len(WORDS))[part], vocabulary=WORDS, labels=labels[part])
 
 
-def plain(arch: str, precision: torch.dtype = torch.float32) -> dict[str, object]:
-    """The oracle: one process, plain PyTorch, the whole batch."""
-    from radisim_cl.losses import clip, multi_positive
+def wanted(built: Built, specs: Sequence[LossSpec]) -> Wanted:
+    """What the losses want beside the pairs."""
+    from radisim_cl.train import loop
 
+    return loop.wanted([loop.Weighted(s.kind, s, plugin("radisim_cl.losses", s.kind).build(s, 0, 1)) for s in specs], WORDS, built.tokenizer,
+                       torch.device("cpu"))
+
+
+def plain(arch: str, specs: Sequence[LossSpec], precision: torch.dtype = torch.float32) -> dict[str, object]:
+    """The oracle: one process, plain PyTorch, the whole batch; a pass for images, one for patches, one for captions, one for prompts."""
     built = build(ModelSpec(arch=arch), seed=1)
     towers = Towers(built.model, built.preprocess).to(precision)
     optimizer = torch.optim.SGD(towers.parameters(), lr=LR)
     losses, gradients = [], {}
-    terms = [clip.build(ClipLossSpec(), 0, 1), multi_positive.build(MultiPositiveLossSpec(), 0, 1)]
+    terms = [plugin("radisim_cl.losses", s.kind).build(s, 0, 1) for s in specs]
+    beside = wanted(built, specs)
     for step in range(STEPS):
         b = batch(step)
         image, text, scale = towers(b.images, b.tokens)
-        features = SimpleNamespace(image=image, text=text, logit_scale=scale)
-        total = torch.stack([t(features, b).reshape(()) for t in terms]).sum()
+        prompted = {t: towers.text(ids[None])[0] for t, ids in beside.tokens.items()}
+        features = Features(image, text, scale, towers.patches(b.images) if beside.patches else image[:, None], prompted)
+        total = torch.stack([t(features, b).value.reshape(()) for t in terms]).sum()
         optimizer.zero_grad()
         torch.autograd.backward(total)
         if step == 0:
@@ -49,17 +67,17 @@ def plain(arch: str, precision: torch.dtype = torch.float32) -> dict[str, object
     return {"losses": losses, "gradients": gradients, "weights": {k: v.detach() for k, v in towers.clip.state_dict().items()}}
 
 
-def main(arch: str, zero: int, out: str) -> None:
+def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
     """The same through the engine."""
     from deepspeed.utils import safe_get_full_grad
 
-    from radisim_cl.losses import clip, multi_positive
     from radisim_cl.train.engine import Engine
 
     built = build(ModelSpec(arch=arch), seed=1)
     profile = ProfileSpec.model_validate({"model": {"arch": arch}, "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero})
     engine = Engine(built, profile, OptimizerSpec(kind="sgd", grad_clip=0.0))
-    terms = [clip.build(ClipLossSpec(), engine.rank, engine.world), multi_positive.build(MultiPositiveLossSpec(), engine.rank, engine.world)]
+    terms = [plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world) for s in specs]
+    beside = wanted(built, specs)
     losses: list[float] = []
     gradients: dict[str, torch.Tensor] = {}
     inner = engine._engine
@@ -72,8 +90,8 @@ def main(arch: str, zero: int, out: str) -> None:
     inner.step = watched
     for step in range(STEPS):
         b = batch(step, engine.slots)
-        features = engine.features(b.images, b.tokens)
-        total = torch.stack([t(features, b).reshape(()) for t in terms]).sum()
+        features = engine.features(b.images, b.tokens, beside)
+        total = torch.stack([t(features, b).value.reshape(()) for t in terms]).sum()
         losses.append(engine.mean(total))
         assert engine.step(total, LR)
     weights = engine.weights()
@@ -82,4 +100,4 @@ def main(arch: str, zero: int, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], SETS[sys.argv[4]])
