@@ -14,6 +14,7 @@ from PIL import Image
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.loader import CLAIMABLE, Batch, Loader
 from radisim_cl.data.mixture import Mixture
+from radisim_cl.data.regions import Regions
 from radisim_cl.errors import InputError
 from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, TemplateSet
 from radisim_cl.specs.curriculum import AugmentSpec, MixtureEntry
@@ -31,23 +32,23 @@ def tokens(texts: list[str]) -> torch.Tensor:
     return torch.tensor([[ord(c) for c in t.ljust(10)[:10]] for t in texts])
 
 
-def corpora(root: Path, rows: Sequence[dict[str, str]]) -> Corpora:
+def corpora(root: Path, rows: Sequence[dict[str, str]], structures: dict[int, str] | None = None) -> Corpora:
     """A corpus of noise images, one a row, all for training."""
     rng = np.random.default_rng(0)
     for i in range(len(rows)):
         Image.fromarray(rng.integers(0, 256, (30, 28), dtype=np.uint8)).save(root / f"{i}.png")
     pd.DataFrame([{"id": str(i), "image": f"{i}.png", **row} for i, row in enumerate(rows)]).fillna("").to_csv(root / "noise.csv", index=False)
-    spec = CorpusSpec(manifest="noise.csv", splits={"*": {"train": 1.0}})
+    spec = CorpusSpec(manifest="noise.csv", splits={"*": {"train": 1.0}}, structures=structures or {})
     return Corpora(CatalogSpec(name="noise", root=str(root), corpora={"noise": spec}), "v1")
 
 
 def loader(found: Corpora, levels: Sequence[str] = ("own",), augment: AugmentSpec = STILL, readers: int = 0, slots: slice = slice(None),
-           seed: int = 1) -> Loader:
+           seed: int = 1, regions: Regions | None = None) -> Loader:
     """Batches with captions of the levels in equal shares."""
     entries = [EntryPlan(entry=MixtureEntry(source="noise", captions=level), stage="s", share=1 / len(levels), available=0, requested=0, repeats=0)
                for level in levels]
     mixture = Mixture(entries, found, TEMPLATES, BATCH, seed, "s", 0)
-    return Loader(mixture, slots, augment, PREPROCESS, tokens, readers)
+    return Loader(mixture, slots, augment, PREPROCESS, tokens, readers, regions)
 
 
 MANY = [{"caption": f"picture {i}", "modality": ("CT", "MR", "")[i % 3], "anatomy": ("head", "")[i % 2],
@@ -64,7 +65,7 @@ def assert_equal(a: Sequence[Batch], b: Sequence[Batch]) -> None:
     """The same batches, pixel by pixel."""
     assert len(a) == len(b)
     for x, y in zip(a, b, strict=True):
-        for field in ("images", "tokens", "facts", "claims", "captions"):
+        for field in ("images", "tokens", "facts", "claims", "captions", "regions"):
             assert torch.equal(getattr(x, field), getattr(y, field)), field
         assert [(p.row, p.key) for p in x.pairs] == [(p.row, p.key) for p in y.pairs]
 
@@ -208,3 +209,92 @@ def test_a_broken_image_stops_reading_by_name(tmp_path: Path, readers: int, brea
     break_it(tmp_path / "7.png")
     with pytest.raises(InputError, match=r"7\.png"):
         list(loader(found, readers=readers).batches(0, 3))
+
+
+STRUCTURES = {40: "body", 80: "liver", 200: "spleen"}
+"""Grey values that are their own mask: what an image shows and what its mask says can be compared pixel by pixel."""
+WORDS = ("background", "body", "liver", "spleen")
+EVERY_PIXEL = Regions(WORDS, (24, 24))
+
+
+def masked(root: Path, structures: dict[int, str] | None = None, every: int = 1, size: tuple[int, int] = (30, 28)) -> Corpora:
+    """Blocks of grey whose mask has the same values; every n-th has one."""
+    rows = [{"caption": "blocks", **({"mask": f"{i}-mask.png"} if i % every == 0 else {})} for i in range(8)]
+    found = corpora(root, rows, structures or STRUCTURES)
+    rng = np.random.default_rng(1)
+    for i in range(8):
+        blocks = np.kron(rng.choice([0, *STRUCTURES], (4, 5)), np.ones((8, 8)))[: size[0], : size[1]].astype(np.uint8)
+        Image.fromarray(blocks).save(root / f"{i}.png")
+        Image.fromarray(blocks).save(root / f"{i}-mask.png")
+    return found
+
+
+def shown(areas: torch.Tensor) -> torch.Tensor:
+    """(b, 24, 24) the grey value of the word that covers each pixel."""
+    values = torch.tensor([0, *STRUCTURES])
+    assert ((areas == 0) | (areas == 1)).all()
+    return values[areas.argmax(-1)].view(-1, 24, 24)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("crop", [1.0, 0.3])
+def test_a_mask_goes_where_its_image_goes(tmp_path: Path, crop: float, flip: float) -> None:
+    """Nearly all pixels agree; the others lie on edges between blocks, which resizing blends in the image alone."""
+    changed = loader(masked(tmp_path), augment=AugmentSpec(crop=crop, jitter=0, flip=flip), regions=EVERY_PIXEL)
+    for batch in changed.batches(0, 6):
+        near = (shown(batch.regions) - batch.images[:, 0].int()).abs() < 25
+        assert near.float().mean((1, 2)).min() > 0.8
+        assert near.float().mean() > 0.85
+        elsewhere = (shown(batch.regions).flip(-1) - batch.images[:, 0].int()).abs() < 25
+        assert elsewhere.float().mean() < 0.6
+
+
+def test_reading_masks_changes_no_image(tmp_path: Path) -> None:
+    found = masked(tmp_path, every=2)
+    without, with_them = (next(loader(found, augment=MOVING, regions=r).batches(2, 3)) for r in (None, EVERY_PIXEL))
+    assert torch.equal(without.images, with_them.images)
+    assert without.regions.shape == (8, 0, 0)
+    assert with_them.regions.shape == (8, 576, 4)
+    assert (list(without.vocabulary), tuple(with_them.vocabulary)) == ([], WORDS)
+
+
+def test_images_without_a_mask_have_no_areas(tmp_path: Path) -> None:
+    batch = next(loader(masked(tmp_path, every=2), regions=EVERY_PIXEL).batches(0, 1))
+    for pair, areas in zip(batch.pairs, batch.regions, strict=True):
+        assert bool(areas.any()) == (pair.row % 2 == 0)
+
+
+def test_masks_do_not_depend_on_readers(tmp_path: Path) -> None:
+    found = masked(tmp_path)
+    expected = list(loader(found, augment=MOVING, regions=EVERY_PIXEL).batches(0, 4))
+    assert_equal(list(loader(found, augment=MOVING, regions=EVERY_PIXEL, readers=3).batches(0, 4)), expected)
+
+
+def test_a_mask_whose_corpus_names_a_side_is_never_mirrored(tmp_path: Path) -> None:
+    """Not even where the side is not in this image: its structures are the answers that a loss tells apart."""
+    found = masked(tmp_path, STRUCTURES | {3: "left_kidney"}, every=2)
+    regions = Regions((*WORDS, "left_kidney"), (24, 24))
+    always = AugmentSpec(crop=1, jitter=0, flip=1.0)
+    still, moving = loader(found, regions=regions), loader(found, augment=always, regions=regions)
+    for plain, flipped in zip(still.batches(0, 3), moving.batches(0, 3), strict=True):
+        for pair, a, b in zip(plain.pairs, plain.images, flipped.images, strict=True):
+            assert torch.equal(b, a if pair.row % 2 == 0 else a.flip(-1))
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+@pytest.mark.parametrize(("break_it", "said"), [
+    (lambda p: p.unlink(), "cannot be decoded"), (lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
+    (lambda p: Image.new("L", (9, 9)).save(p), "9 x 9 pixels"), (lambda p: Image.new("L", (28, 30), 5).save(p), "value 5, which is no structure"),
+], ids=["missing", "cut", "size", "value"])
+def test_a_broken_mask_stops_reading_by_name(tmp_path: Path, readers: int, break_it: Callable[[Path], object], said: str) -> None:
+    found = masked(tmp_path)
+    break_it(tmp_path / "3-mask.png")
+    with pytest.raises(InputError, match=rf"3-mask\.png: .*{said}"):
+        list(loader(found, readers=readers, regions=EVERY_PIXEL).batches(0, 3))
+    assert len(list(loader(found, readers=readers).batches(0, 3))) == 3, "masks are not read where no loss asks for them"
+
+
+def test_labels_are_the_manifests(many: Corpora) -> None:
+    batch = next(loader(many).batches(0, 1))
+    assert batch.labels == [p.record["label"] for p in batch.pairs]
+    assert "mass and cyst" in {label for b in loader(many).batches(0, 3) for label in b.labels}
