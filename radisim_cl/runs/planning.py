@@ -265,6 +265,9 @@ def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora:
     for source in sorted({e.entry.source for e in entries if e.share}):
         held = np.unique(np.concatenate([r for e, r in zip(entries, rows, strict=True) if e.share and e.entry.source == source]))
         frame = corpora[source].frame.loc[held, sorted(loss.needs)]
+    if not any(p.contributes for p in out) and not any(loss.required for loss in spec.stages[i].losses):
+        problems.append(spec.problem(("stages", i, "losses"), f"no loss has what it needs ({'; '.join(p.note for p in out)}); add one that has, "
+                                     "such as clip, or a source"))
         drawn += len(held)
         usable += int(((frame != "").all(axis=1) & matches(frame, loss.where)).sum())
     return usable, drawn

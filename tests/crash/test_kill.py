@@ -11,9 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import World, make_world
+from PIL import Image
 from safetensors.torch import load_file
 
 from radisim_cl.records import events as ev
@@ -132,3 +136,44 @@ def test_two_ranks_deliver_exit_code_75_and_resume(world: World) -> None:
     assert process.wait(90) == 75, process.stderr and process.stderr.read()
     process = start(world, "run", nproc=2)
     assert process.wait(300) == 0
+
+
+def add_masks(world: World) -> None:
+    """Two images of three have a mask, and both stages learn what is where and how bad it is."""
+    path = world.root / "data" / "manifest.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for i, name in enumerate(frame["image"]):
+        if i % 3:
+            grey = np.asarray(Image.open(world.root / "data" / name))
+            Image.fromarray((grey > 50).astype(np.uint8) + (grey > 245)).save((world.root / "data" / name).with_suffix(".mask.png"))
+    masks = frame["image"].str.replace(".png", ".mask.png", regex=False)
+    frame.assign(mask=masks.where(frame.index % 3 != 0, "")).to_csv(path, index=False)
+    catalog = yaml.safe_load((world.root / "catalogs/toy.yaml").read_text())
+    catalog["corpora"]["drawn"]["structures"] = {1: "body", 2: "mass"}
+    world.edit("catalogs/toy.yaml", corpora=catalog["corpora"])
+    grades = [{"values": [v], "names": [v]} for v in ("normal", "mass")]
+    losses = [{"kind": "clip"}, {"kind": "region", "weight": 0.5}, {"kind": "ordinal", "grades": grades}]
+    for stage in ("modality", "anatomy"):
+        world.edit(f"stages/{stage}.yaml", losses=losses)
+
+
+def test_a_run_that_learns_from_masks_and_grades_goes_on_as_if_nothing_had_happened(world: World) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    add_masks(world)
+    whole = start(world, "whole")
+    assert whole.wait(300) == 0, whole.stderr and whole.stderr.read()
+    stopped = start(world, "stopped")
+    wait_for_events(world.root / "stopped", 6)
+    os.killpg(stopped.pid, signal.SIGKILL)
+    stopped.wait(60)
+    stopped = start(world, "stopped")
+    assert stopped.wait(300) == 0, stopped.stderr and stopped.stderr.read()
+    same(outcome(world.root / "whole"), outcome(world.root / "stopped"))
+    board = EventAccumulator(str(world.root / "whole" / "tensorboard"))
+    board.Reload()
+    used = {kind: [s.value for s in board.Scalars(f"pairs_used/{kind}")] for kind in ("region", "ordinal")}
+    assert set(used["ordinal"]) == {16.0}
+    assert 16 * 0.5 < sum(used["region"]) / len(used["region"]) < 16 * 0.8
+    lost = [s.value for s in board.Scalars("train/region")]
+    assert sum(lost[-8:]) < 0.8 * sum(lost[:8])

@@ -392,3 +392,51 @@ def test_a_loss_that_needs_two_columns_needs_both_of_one_pair(here: World, monke
     add_corpus(here, "both", rename="b-", plane="axial", mask="m.png")
     set_data(here, "modality", mixture=[{"source": "masked"}, {"source": "both"}])
     assert make().stages[0].losses[0].contributes
+
+
+def test_the_plan_counts_the_pairs_that_a_loss_can_use(here: World) -> None:
+    """A pair that two entries hold counts once, one that none draws not at all."""
+    frame = pd.read_csv(here.root / "data" / "manifest.csv", dtype=str, keep_default_na=False)
+    frame["mask"] = frame["image"].where(frame["modality"] == "CT", "")
+    frame.to_csv(here.root / "data" / "manifest.csv", index=False)
+    corpora = yaml.safe_load((here.root / "catalogs/toy.yaml").read_text())["corpora"]
+    here.edit("catalogs/toy.yaml", corpora={"drawn": corpora["drawn"] | {"structures": {"1": "mass"}}})
+    grades = [{"values": ["mass"], "names": ["mass"]}, {"values": ["masses"], "names": ["masses"]}]
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "region"}, {"kind": "ordinal", "grades": grades}])
+    set_data(here, "modality", mixture=[{"source": "drawn", "where": {"modality": ["CT", "MR"]}}, {"source": "drawn", "where": {"modality": "CT"}},
+                                        {"source": "drawn", "where": {"modality": "DR"}, "weight": 0}])
+    plan = make()
+    frame = Corpora(plan.catalog, plan.benchmark.version)["drawn"].frame
+    drawn = frame[(frame["split"] == "train") & frame["modality"].isin(["CT", "MR"])]
+    counts = [int((drawn["modality"] == "CT").sum()), int((drawn["label"] == "mass").sum())]
+    assert [x.note for x in plan.stages[0].losses] == ["", *(f"{n} of {len(drawn)} pairs" for n in counts)]
+    assert f"region x1 {counts[0]} of {len(drawn)} pairs" in printed(plan)
+    assert plan.stages[0].sources == ["drawn"]
+    assert [loss.kind for loss in plan.stages[0].contributing] == ["clip", "region", "ordinal"]
+
+
+def test_grades_that_no_pair_has_are_refused_by_name(here: World) -> None:
+    grades = [{"values": ["mild"], "names": ["mild"]}, {"values": ["grave"], "names": ["grave"]}]
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "ordinal", "grades": grades}])
+    (problem,) = refused()
+    assert problem.field == "stages[0].losses[1].kind"
+    assert "needs label 'mild' or 'grave', and no source" in problem.message
+
+
+def test_masks_without_structures_are_refused_where_a_loss_uses_them(here: World) -> None:
+    add_corpus(here, "masked", rename="m-", mask="m.png")
+    set_data(here, "modality", mixture=[{"source": "masked"}])
+    here.edit("stages/anatomy.yaml", losses=[{"kind": "clip"}])
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}])
+    make()
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "region"}])
+    (problem,) = refused()
+    assert problem.field == "corpora.masked.structures"
+    assert "has masks" in problem.message
+
+
+def test_a_stage_none_of_whose_losses_has_what_it_needs_is_refused(here: World) -> None:
+    here.edit("stages/modality.yaml", losses=[{"kind": "region", "required": False}])
+    (problem,) = refused()
+    assert problem.field == "stages[0].losses"
+    assert "no source offers mask" in problem.message
