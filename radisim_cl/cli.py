@@ -21,6 +21,9 @@ app = typer.Typer(
 )
 out = Console(width=None if sys.stdout.isatty() else 160)
 
+phantom_app = typer.Typer(no_args_is_help=True, help="The embedded synthetic corpora: look at them, or make them beforehand.")
+app.add_typer(phantom_app, name="phantom")
+
 CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a curriculum that ships with the package: `open_sample`.")]
 Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
 Catalog = Annotated[str | None, typer.Option(help="What the source names stand for: a file of `catalogs/`, or its path.")]
@@ -134,6 +137,34 @@ def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, g
         print(line)
 
 
+@phantom_app.command("sheet")
+def phantom_sheet(
+    out_: Annotated[Path, typer.Option("--out", help="PNG, PDF or SVG.")] = Path("sheet.png"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other patients.")] = 0,
+) -> None:
+    """Draw a contact sheet of modalities, regions, planes and findings, with captions and outlines of masks."""
+    from radisim_cl.phantom.sheet import sheet
+
+    if out_.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InputError(f"--out {out_}: ends in {out_.suffix or 'nothing'!r}; use .png, .pdf or .svg")
+    if not out_.parent.is_dir():
+        raise InputError(f"--out {out_}: no folder {out_.parent}; make it first")
+    sheet(out_, seed)
+
+
+@phantom_app.command("make")
+def phantom_make(catalog: Annotated[str, typer.Option(help="A catalog of the phantom, for its seed, size and scale.")] = "phantom") -> None:
+    """Render the corpora now, as `run` does when it first needs them, and say where they are."""
+    from radisim_cl.runs.embedded import ready
+    from radisim_cl.runs.listing import corpora_table
+    from radisim_cl.specs.catalog import load_catalog
+
+    made = ready(load_catalog(catalog, Path()))
+    if made.phantom is None:
+        raise InputError(f"catalog {catalog!r} is not of the phantom; its data lie in {made.root}")
+    out.print(corpora_table(made))
+
+
 def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None) -> Plan:
     from radisim_cl.files import library_file
     from radisim_cl.runs.planning import plan as make
@@ -156,8 +187,12 @@ def _execute(folder: Path, nproc: int | None) -> None:
         if ended(folder):
             out.print(f"{folder} has finished; `radisim-cl status {folder}` shows the result", highlight=False)
             return
+        from radisim_cl.runs.embedded import restore
+
+        made = load_plan(folder)
         nproc = nproc or state(folder).world_size
-        _check_ranks(load_plan(folder).curriculum.scale.global_batch, nproc)
+        _check_ranks(made.curriculum.scale.global_batch, nproc)
+        restore(made.catalog)
         if nproc > 1:
             from radisim_cl.runs.launch import ranks
 

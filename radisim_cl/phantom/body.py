@@ -89,7 +89,10 @@ class Body:
         """
         shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
         out = np.full(shape, AIR, dtype=np.int16)
+        reach = [(float(a.min()), float(a.max())) for a in (x, y, z)]
         for i, part in enumerate(self.parts):
+            if any(top < a or bottom > b for bottom, top, (a, b) in zip(*self._boxes[i], reach, strict=True)):
+                continue
             window = _window(self._boxes[i], (x, y, z), shape)
             if window is None:
                 continue

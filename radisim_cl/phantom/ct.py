@@ -48,7 +48,8 @@ def hounsfield(cut: Sampled) -> A:
     """(size, size) noiseless CT numbers, with partial volume."""
     hu = cut.lookup(table("hu"), AIR_HU)
     # Texture is a spread of density, so it scales with the distance from air.
-    return pooled(hu + textures(cut.body, cut.index, cut.x, cut.y, cut.z) * (hu - np.float32(AIR_HU)) * np.float32(0.06))
+    spread = textures(cut.body, cut.index, cut.x, cut.y, cut.z) * np.float32(0.06)
+    return pooled((hu + spread * (hu - np.float32(AIR_HU))).astype(np.float32))
 
 
 def noise(dose: float, thickness: float, diameter: float) -> float:

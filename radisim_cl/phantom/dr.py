@@ -79,16 +79,21 @@ def transmitted(paths: A, exposure: Exposure, rng: np.random.Generator | None) -
     return out
 
 
-def display(photons: A, exposure: Exposure, contrast: float = 1.0) -> A:
-    """0..1, dense is bright: the logarithm through a sigmoid around the median (DICOM PS3.3 C.11.2.1.3.1), as digital systems do.
+def display(photons: A, exposure: Exposure, contrast: float = 1.0, detail: float = 0.45) -> A:
+    """0..1, dense is bright: the logarithm, its slow changes held down, through a sigmoid, as digital systems do.
+
+    The slow part is a Gaussian blur of a twelfth of the picture (unsharp masking; Vuylsteke and Schoeters 1994 do it at every scale); the sigmoid is
+    DICOM PS3.3 C.11.2.1.3.1.
 
     Args:
         photons: from `transmitted`.
         exposure: photons without a patient.
         contrast: slope; 1 is usual.
+        detail: how much of the slow changes is taken away, 0 to 1.
     """
-    density = -np.log(np.maximum(photons, 1) / exposure.photons)
-    body = density[density > 0.15]
+    log = -np.log(np.maximum(photons, 1) / exposure.photons)
+    density = log - detail * ndimage.gaussian_filter(log, log.shape[0] / 12, mode="nearest")
+    body = density[log > 0.15]
     low, high = np.quantile(body, [0.05, 0.95]) if body.size > 16 else (0.0, 1.0)
     middle, width = (low + high) / 2, max(float(high - low), 1e-3) / contrast
     out: A = (1 / (1 + np.exp(-4 * (density - middle) / width))).astype(np.float32)

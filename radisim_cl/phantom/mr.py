@@ -74,9 +74,9 @@ def signal(sequence: Sequence) -> A:
     """(tissues,) signal of each tissue, relative to fully relaxed water."""
     pd, t1, t2, adc, uptake, fat, flow = (table(a) for a in ("pd", "t1", "t2", "adc", "uptake", "fat", "flow"))
     if sequence.contrast:  # 1/T' = 1/T + r c; times in ms, r in 1/s
-        t1, t2 = 1 / (1 / t1 + R1 * uptake / 1000), 1 / (1 / t2 + R2 * uptake / 1000)
+        t1, t2 = (np.asarray(1 / (1 / t + uptake * (r / 1000)), dtype=np.float32) for t, r in ((t1, R1), (t2, R2)))
     if sequence.fat_suppressed:
-        pd = pd * (1 - fat)
+        pd = np.asarray(pd * (1 - fat), dtype=np.float32)
     if sequence.kind == "inflow":
         return spoiled(pd, t1, t2, sequence.tr, sequence.te, sequence.flip, flow)
     if sequence.kind == "inversion recovery":
@@ -84,7 +84,7 @@ def signal(sequence: Sequence) -> A:
     else:
         out = spin_echo(pd, t1, t2, sequence.tr, sequence.te)
     if not sequence.contrast:
-        out = out * np.where(flow > 0, np.float32(0.1), np.float32(1))  # spins leave the slice between the pulses: flow void
+        out = np.asarray(out * np.where(flow > 0, 0.1, 1), dtype=np.float32)  # spins leave the slice between the pulses: flow void
     weighted: A = (out * np.exp(-sequence.b * adc / 1000)).astype(np.float32)
     return weighted
 

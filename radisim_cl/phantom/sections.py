@@ -93,10 +93,14 @@ class Sampled:
         out: npt.NDArray[np.uint8] = by_part[middle]
         return out
 
-    def share(self, structure: str) -> float:
-        """Part of the picture that a structure fills, 0 to 1."""
-        which = np.array([p.structure == structure for p in self.body.parts] + [False])
-        return float(which[self.index].mean())
+    def shares(self) -> dict[str, float]:
+        """Part of the picture that each labelled structure fills, 0 to 1; those that are not in it are absent."""
+        counts = np.bincount(self.index.ravel() + 1, minlength=len(self.body.parts) + 1)[1:]
+        out: dict[str, float] = {}
+        for part, n in zip(self.body.parts, counts, strict=True):
+            if part.structure and n:
+                out[part.structure] = out.get(part.structure, 0.0) + float(n) / self.index.size
+        return out
 
 
 def pooled(values: A) -> A:

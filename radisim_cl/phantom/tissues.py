@@ -68,6 +68,8 @@ TISSUES: dict[str, Tissue] = {
     "calcification": Tissue(450, 600, 15, 0.3, 0.3),
     # chest
     "lung": Tissue(-830, 1200, 30, 0.18, 1.5, uptake=0.2),
+    "dense lung": Tissue(-740, 1200, 32, 0.25, 1.5, uptake=0.2),
+    "lucent lung": Tissue(-885, 1200, 28, 0.12, 1.5, uptake=0.2),
     "ground glass": Tissue(-520, 1200, 45, 0.35, 1.6, uptake=0.2),
     "consolidation": Tissue(20, 1300, 90, 0.8, 1.6, uptake=0.3),
     "effusion": Tissue(8, 3000, 900, 1.0, 2.8),
@@ -96,6 +98,8 @@ TISSUES: dict[str, Tissue] = {
     "cord": Tissue(35, 850, 80, 0.75, 0.9),
     "gland": Tissue(40, 1270, 58, 0.82, 1.8, uptake=0.25),
     "breast tumour": Tissue(50, 1100, 70, 0.85, 1.0, uptake=0.9),
+    # Degenerate meniscus or ligament, between whole and torn: T2 of mucoid change after Koller et al. 2018 (Eur Radiol 28:388).
+    "mucoid": Tissue(55, 1100, 32, 0.6, 1.2),
 }
 """By name."""
 

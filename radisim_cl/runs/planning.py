@@ -17,6 +17,7 @@ from radisim_cl.data.mixture import candidates, excess, exposures, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
 from radisim_cl.registry import hint
+from radisim_cl.runs.embedded import ready
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
@@ -44,8 +45,12 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     benchmark = _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
     catalog = _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
     problems += _scale_problems(spec)
+    if catalog and catalog.phantom and spec.scale.synthetic == "refuse":
+        problems.append(spec.problem(("profiles", spec.profile), f"profile {spec.profile!r} refuses synthetic images, and catalog "
+                                     f"{catalog.name!r} has no others; give the real data's with --catalog"))
     if benchmark is None or catalog is None:
         raise SpecError(problems)
+    catalog = ready(catalog)
     templates = _get(problems, catalog, ("templates",), lambda: load_templates(catalog.templates, near) if catalog.templates else None)
     problems += _gate_problems(spec, benchmark)
     if not Path(catalog.root).is_dir():
@@ -153,11 +158,12 @@ def _stage(spec: CurriculumSpec, i: int, batches: int, reserve: int, corpora: Co
            problems: list[Problem]) -> StagePlan | None:
     stage, before = spec.stages[i], len(problems)
     parts = [(stage.name, ("stages", i, "data", "mixture", j), e, (1 - (stage.data.replay if i else 0)) * w)
-             for j, (e, w) in enumerate(_weights(stage))]
+             for j, e, w in _weights(stage, corpora)]
+    if not parts:
+        problems.append(spec.problem(("stages", i, "data", "mixture"), f"catalog {corpora.catalog.name!r} has none of its sources"))
     if stage.data.replay and i:
         for p, passed in enumerate(spec.stages[:i]):
-            parts += [(passed.name, ("stages", p, "data", "mixture", j), e, stage.data.replay / i * w)
-                      for j, (e, w) in enumerate(_weights(passed))]
+            parts += [(passed.name, ("stages", p, "data", "mixture", j), e, stage.data.replay / i * w) for j, e, w in _weights(passed, corpora)]
     rows: list[Rows] = []
     usable = True
     for owner, at, entry, share in parts:
@@ -177,7 +183,8 @@ def _stage(spec: CurriculumSpec, i: int, batches: int, reserve: int, corpora: Co
                for (owner, _, e, share), r in zip(parts, rows, strict=True)]
     entries = _settle(spec, i, entries, rows, batches * spec.scale.global_batch, largest * spec.scale.global_batch, problems)
     return StagePlan(spec=stage, batches=batches, samples=batches * spec.scale.global_batch, extension=_extension(stage, batches),
-                     entries=entries, losses=_losses(spec, i, entries, rows, corpora, problems))
+                     entries=entries, losses=_losses(spec, i, entries, rows, corpora, problems),
+                     left_out=[e.source for e in stage.data.mixture if e.optional and e.source not in corpora.catalog.corpora])
 
 
 def _rows(entry: MixtureEntry, corpora: Corpora, templates: TemplateSet | None) -> tuple[Rows, tuple[str, str] | None]:
@@ -193,9 +200,11 @@ def _rows(entry: MixtureEntry, corpora: Corpora, templates: TemplateSet | None) 
         return np.empty(0, dtype=np.int64), (field, str(e))
 
 
-def _weights(stage: StageSpec) -> list[tuple[MixtureEntry, float]]:
-    total = sum(e.weight for e in stage.data.mixture)
-    return [(e, e.weight / total) for e in stage.data.mixture]
+def _weights(stage: StageSpec, corpora: Corpora) -> list[tuple[int, MixtureEntry, float]]:
+    """The entries that the catalog has, with their positions and their shares of the mixture."""
+    there = [(j, e) for j, e in enumerate(stage.data.mixture) if not e.optional or e.source in corpora.catalog.corpora]
+    total = sum(e.weight for _, e in there)
+    return [(j, e, e.weight / total) for j, e in there]
 
 
 def _extension(stage: StageSpec, batches: int) -> int:
@@ -256,6 +265,9 @@ def _losses(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
                                          f"offers it ({sources}); add one that does, or set required: false"))
         note = f"no source offers {needs}" if not usable else f"{usable:,} of {drawn:,} pairs" if loss.needs else ""
         out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=usable > 0, note=note))
+    if not any(p.contributes for p in out) and not any(loss.required for loss in spec.stages[i].losses):
+        problems.append(spec.problem(("stages", i, "losses"), f"no loss has what it needs ({'; '.join(p.note for p in out)}); add one that has, "
+                                     "such as clip, or a source"))
     return out
 
 
@@ -265,9 +277,6 @@ def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora:
     for source in sorted({e.entry.source for e in entries if e.share}):
         held = np.unique(np.concatenate([r for e, r in zip(entries, rows, strict=True) if e.share and e.entry.source == source]))
         frame = corpora[source].frame.loc[held, sorted(loss.needs)]
-    if not any(p.contributes for p in out) and not any(loss.required for loss in spec.stages[i].losses):
-        problems.append(spec.problem(("stages", i, "losses"), f"no loss has what it needs ({'; '.join(p.note for p in out)}); add one that has, "
-                                     "such as clip, or a source"))
         drawn += len(held)
         usable += int(((frame != "").all(axis=1) & matches(frame, loss.where)).sum())
     return usable, drawn

@@ -47,6 +47,8 @@ def plan_table(plan: Plan) -> RenderableType:
             again = [x for x in s.entries if x.stage == passed]
             mixture.add_row(s.spec.name, f"[dim]replay of {passed}", "", "", f"{sum(x.share for x in again):.1%}", "",
                             f"{sum(x.requested for x in again):,}", f"{max(x.repeats for x in again):.1f}x")
+        for source in s.left_out:
+            mixture.add_row(s.spec.name, f"[dim]{source}", "", "", "", "", "", "not in the catalog")
         mixture.add_section()
     subtasks = Table(title="Subtasks: images or volumes (patients of the rarest class, or with a mask)", title_justify="left")
     for column in ("suite", "subtask", "tune", "gate", "report", ""):

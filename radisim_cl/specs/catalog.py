@@ -67,6 +67,21 @@ class CorpusSpec(Spec):
         return structures
 
 
+class PhantomSpec(Spec):
+    """The embedded synthetic corpora. They are rendered when first needed, and kept under `$RADISIM_CACHE`."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Of patients, pictures and captions."""
+    size: int = Field(96, ge=32, le=512, multiple_of=2)
+    """Pixels a side."""
+    scale: float = Field(1.0, gt=0, le=100)
+    """Patients of every source, relative to the default of about 15,000 pictures in all."""
+    wrong_captions: float = Field(0.04, ge=0, le=1)
+    """Share of captions that belong to another picture, in sources of web origin; less in curated ones."""
+    missing_captions: float = Field(0.02, ge=0, le=1)
+    """Share of pictures without a caption, likewise."""
+
+
 class CatalogSpec(Document):
     """Names to corpora."""
 
@@ -76,6 +91,8 @@ class CatalogSpec(Document):
     """One paragraph for readers."""
     root: str = ""
     """Folder that manifests are relative to, itself relative to the working directory; empty: the catalog file's folder."""
+    phantom: PhantomSpec | None = None
+    """The corpora are the embedded synthetic ones, and scores on them say nothing about patients. `root` is then where they are kept."""
     templates: str | None = None
     """Template set that words this catalog's labels: a file of `templates/`."""
     corpora: dict[str, CorpusSpec] = Field(min_length=1)

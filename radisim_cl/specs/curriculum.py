@@ -26,6 +26,8 @@ class MixtureEntry(Spec):
     """Keep only pairs whose column has this value, or one of these: `{modality: [CT, MR]}`."""
     weight: float = Field(1.0, ge=0)
     """Share relative to the other entries of the stage."""
+    optional: bool = False
+    """Left out, and the plan says so, where the catalog has no such source: an institution's own data."""
     captions: str = "own"
     """`own`: the manifest's caption; else a level of the catalog's template set, which words the labels: `anatomy`."""
 
@@ -147,6 +149,8 @@ class ProfileSpec(Spec):
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
+    synthetic: Literal["allow", "refuse"] = "allow"
+    """Whether a catalog of synthetic images may be trained on at this scale."""
     gates: Literal["enforce", "observe", "off"] | None = None
     """Mode of every gate at this scale; nothing: each stage's own. A scale too small to pass gates observes them."""
 

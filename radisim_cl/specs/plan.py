@@ -69,6 +69,8 @@ class StagePlan(Spec):
     """The stream's ingredients, own ones first."""
     losses: list[LossPlan]
     """In the order of the spec."""
+    left_out: list[str] = []
+    """Optional sources that the catalog does not have."""
 
     @property
     def contributing(self) -> list[LossSpec]:

@@ -57,19 +57,24 @@ def _brain(patient: Patient, c: np.ndarray, rng: np.random.Generator) -> list[Pa
     shrink = 1.5 + 0.06 * max(0, patient.age - 40) + rng.uniform(0, 1.5)
     wide = 3.2 + 0.055 * max(0, patient.age - 30) + rng.uniform(0, 2.5)
     waves, folds = 9 + rng.uniform(0, 4), phase(rng)
-    out = []
-    for side, s in (("right", -1), ("left", 1)):
-        half = Ellipsoid(_at(s * 0.48 * c[0], 0, 4), _at(0.49 * c[0] - 0.4 * shrink, c[1] - shrink, c[2] - shrink - 3), lobes=0.05, waves=waves, phase=folds)
-        cortex = rng.uniform(4.5, 6)
-        core = Ellipsoid(half.centre, _at(*(np.asarray(half.radii) - cortex * np.array([0.9, 1.2, 1.1]))), lobes=0.13, waves=waves + 2, phase=phase(rng))
-        out += [Part("grey matter", "grey matter", half, 0.03, 5), Part("white matter", "white matter", core, 0.03, 10)]
+    brain = c - np.array([shrink, shrink, shrink + 1.0])
+    cortex = rng.uniform(4.5, 6.5)
+    core = Ellipsoid((0.0, 0.0, 1.0), _at(*(brain - cortex * np.array([1.5, 1.7, 1.6]))), lobes=0.11, waves=waves, phase=phase(rng))
+    out = [
+        Part("grey matter", "grey matter", Ellipsoid((0.0, 0.0, 0.0), _at(*brain), lobes=0.025, waves=waves + 4, phase=folds), 0.03, 5),
+        Part("white matter", "white matter", core, 0.03, 10),
+        Part("grey matter", "grey matter", Ellipsoid(_at(0, 0, 6), _at(6, 0.9 * c[1], 0.82 * c[2]), lobes=0.3, waves=12, phase=phase(rng)),
+             within=("white matter",)),
+    ]
     out += [
-        Part("white matter", "white matter", Ellipsoid(_at(0, -2, 16), _at(16, 34, 5))),  # corpus callosum
-        Part("csf", "csf", Ellipsoid(_at(0, 0, 0.62 * c[2]), _at(1.2, 0.9 * c[1], 0.42 * c[2]), power=3)),
+        Part("white matter", "white matter", Ellipsoid(_at(0, -2, 20), _at(16, 34, 5))),  # corpus callosum
+        Part("csf", "csf", Ellipsoid(_at(0, 0, 0.6 * c[2]), _at(1.3 + 0.3 * shrink, 0.97 * c[1], 0.42 * c[2]), power=3)),
         Part("", "fibrous", Ellipsoid(_at(0, 10, 0.72 * c[2]), _at(0.7, 0.85 * c[1], 0.3 * c[2]), power=3)),
         Part("cerebellum", "csf", Ellipsoid(_at(0, 0.58 * c[1], -0.62 * c[2]), _at(0.76 * c[0], 0.38 * c[1], 0.36 * c[2]))),
-        Part("cerebellum", "grey matter", Ellipsoid(_at(0, 0.58 * c[1], -0.62 * c[2]), _at(0.73 * c[0], 0.35 * c[1], 0.33 * c[2]), lobes=0.06, waves=12)),
-        Part("cerebellum", "white matter", Ellipsoid(_at(0, 0.58 * c[1], -0.6 * c[2]), _at(0.55 * c[0], 0.2 * c[1], 0.2 * c[2]), lobes=0.2, waves=10)),
+        Part("cerebellum", "grey matter",
+             Ellipsoid(_at(0, 0.58 * c[1], -0.62 * c[2]), _at(0.73 * c[0], 0.35 * c[1], 0.33 * c[2]), lobes=0.06, waves=12)),
+        Part("cerebellum", "white matter",
+             Ellipsoid(_at(0, 0.58 * c[1], -0.6 * c[2]), _at(0.55 * c[0], 0.2 * c[1], 0.2 * c[2]), lobes=0.2, waves=10)),
         Part("brainstem", "white matter", Tube([_at(0, 12, -14), _at(0, 20, -38), _at(0, 28, -2.2 * c[2])], [14, 15, 9])),
         Part("csf", "csf", Ellipsoid(_at(0, 33, -36), _at(6, 5, 9))),
         Part("csf", "csf", Ellipsoid(_at(0, -0.25 * c[1], -0.42 * c[2]), _at(16, 10, 9))),  # suprasellar cistern
@@ -82,14 +87,15 @@ def _brain(patient: Patient, c: np.ndarray, rng: np.random.Generator) -> list[Pa
             Part("grey matter", "grey matter", Ellipsoid(_at(s * 26, -6, 4), _at(7, 19, 11), turn=(0, 0, s * 12))),
             Part("ventricles", "csf", Tube(slit, [wide, wide * 0.9, wide, wide * 0.75])),
             Part("ventricles", "csf", Tube([slit[2], _at(s * 32, 0.2 * c[1], -14)], [wide * 0.8, wide * 0.45])),
-            Part("csf", "csf", Ellipsoid(_at(s * 0.68 * c[0], -8, -6), _at(11, 2.2 + 0.03 * max(0, patient.age - 40), 12), turn=(0, 0, s * 20))),  # Sylvian fissure
+            # the Sylvian fissure
+            Part("csf", "csf", Ellipsoid(_at(s * 0.68 * c[0], -8, -6), _at(11, 2.2 + 0.03 * max(0, patient.age - 40), 12), turn=(0, 0, s * 20))),
         ]
     out.append(Part("ventricles", "csf", Ellipsoid(_at(0, 4, 4), _at(wide * 0.45, 14, 10))))
     return out
 
 
 def _face(patient: Patient, c: np.ndarray, rng: np.random.Generator) -> list[Part]:
-    front, level = -0.98 * c[1], -0.48 * c[2]
+    front, level = -0.86 * c[1], -0.5 * c[2]
     out = [
         Part("skull", "cortical bone", Ellipsoid(_at(0, 0.05 * c[1], -0.98 * c[2]), _at(0.55 * c[0], 0.7 * c[1], 5), turn=(8, 0, 0))),
         Part("skull", "marrow", Ellipsoid(_at(0, 0.75 * front, -0.75 * c[2]), _at(0.42 * c[0], 18, 30))),
@@ -150,8 +156,10 @@ def _glioma(c: np.ndarray, rng: np.random.Generator) -> Lesion:
     at = _at(s * x * c[0], y * c[1], z * c[2])
     r = rng.uniform(10, 21) * rng.uniform(0.8, 1.2, 3)
     edge = phase(rng)
-    swelling = Part("oedema", "oedema", Ellipsoid(at, _at(*(r * rng.uniform(1.3, 1.8))), lobes=0.35, waves=3, phase=phase(rng)), 0.06, 9, within=("white matter",))
-    rim = Part("glioma", "glioma", Ellipsoid(at, _at(*r), lobes=0.28, waves=3.5, phase=edge), 0.16, 5, within=(*BRAIN, "oedema", "csf", "ventricles"))
+    around = Ellipsoid(at, _at(*(r * rng.uniform(1.3, 1.8))), lobes=0.35, waves=3, phase=phase(rng))
+    swelling = Part("oedema", "oedema", around, 0.06, 9, within=("white matter",))
+    mass = Ellipsoid(at, _at(*r), lobes=0.28, waves=3.5, phase=edge)
+    rim = Part("glioma", "glioma", mass, 0.13, 6, within=(*BRAIN, "oedema", "csf", "ventricles"))
     parts = [swelling, rim]
     if rng.random() < 0.7:
         core = Ellipsoid(_at(*(np.asarray(at) + rng.normal(0, 1.5, 3))), _at(*(r * rng.uniform(0.45, 0.7))), lobes=0.3, waves=3, phase=edge)
@@ -172,7 +180,8 @@ def _haemorrhage(c: np.ndarray, rng: np.random.Generator) -> Lesion:
         at = _at(s * x * c[0] * 0.85, y * c[1] * 0.8, z * c[2])
         r = rng.uniform(8, 17) * rng.uniform(0.8, 1.2, 3)
         halo = Part("oedema", "oedema", Ellipsoid(at, _at(*(r * 1.3)), lobes=0.2, phase=phase(rng)), within=("white matter",))
-        clot = Part("haemorrhage", "clot", Ellipsoid(at, _at(*r), lobes=0.18, phase=phase(rng)), 0.05, 6, within=(*BRAIN, "oedema", "csf", "ventricles"))
+        pool = Ellipsoid(at, _at(*r), lobes=0.18, phase=phase(rng))
+        clot = Part("haemorrhage", "clot", pool, 0.05, 6, within=(*BRAIN, "oedema", "csf", "ventricles"))
         return Lesion("intracranial haemorrhage", f"{side} {lobe} lobe", (halo, clot), at, _at(*r))
     # Under the skull: what of the cavity the pushed-in brain leaves free.
     depth, angle = rng.uniform(7, 14), rng.uniform(-0.6, 0.7)
@@ -184,7 +193,8 @@ def _haemorrhage(c: np.ndarray, rng: np.random.Generator) -> Lesion:
         reach = Ellipsoid(_at(*middle), _at(0.7 * c[0], 0.78 * c[1], 0.6 * c[2]))
         clot = Part("haemorrhage", "clot", Without(reach, pushed), 0.06, 7, within=within)
         return Lesion("intracranial haemorrhage", f"{side} subdural space", (clot,), _at(*(middle * 0.93)), _at(depth, 0.4 * c[1], 0.35 * c[2]))
-    lens = Ellipsoid(_at(*(middle * 0.97)), _at(depth * 1.2, 0.36 * c[1], 0.34 * c[2]), turn=(0, 0, float(np.degrees(np.arctan2(middle[1], middle[0])))))
+    outwards = float(np.degrees(np.arctan2(middle[1], middle[0])))
+    lens = Ellipsoid(_at(*(middle * 0.97)), _at(depth * 1.2, 0.36 * c[1], 0.34 * c[2]), turn=(0, 0, outwards))
     clot = Part("haemorrhage", "clot", lens, 0.04, 7, within=within)
     return Lesion("intracranial haemorrhage", f"{side} epidural space", (clot,), _at(*(middle * 0.93)), _at(depth, 0.3 * c[1], 0.3 * c[2]))
 
@@ -201,9 +211,9 @@ def _meningioma(grade: int, c: np.ndarray, rng: np.random.Generator) -> Lesion:
     edge = float(np.clip(0.12 + 0.12 * step, 0.0, 0.42))
     swelling = float(np.clip(1.22 + 0.22 * step + rng.normal(0, 0.05), 1.0, 1.75))
     within = (*BRAIN, "csf", "oedema", "ventricles")
+    uneven = float(np.clip(0.13 + 0.12 * step, 0.02, 0.4))
     parts = [Part("oedema", "oedema", Ellipsoid(at, _at(*(np.asarray(r) * swelling)), lobes=0.25, phase=phase(rng)), 0.05, 9, within=BRAIN),
-             Part("meningioma", "meningioma", Ellipsoid(at, r, lobes=edge, waves=3.2, phase=phase(rng)), float(np.clip(0.13 + 0.12 * step, 0.02, 0.4)), 5,
-                  within=within)]
+             Part("meningioma", "meningioma", Ellipsoid(at, r, lobes=edge, waves=3.2, phase=phase(rng)), uneven, 5, within=within)]
     if step > 0.6:
         inner = _at(*(np.asarray(at) + rng.uniform(-0.3, 0.3, 3) * size))
         parts.append(Part("meningioma", "necrosis", Ellipsoid(inner, _at(*(np.asarray(r) * rng.uniform(0.3, 0.5))), lobes=0.3, phase=phase(rng)),
