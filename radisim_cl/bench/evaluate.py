@@ -56,8 +56,8 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
             masks = np.stack([structure_index(spec, corpora[i[0]])[places[i].mask] for i in images])
         cosines = np.array([vectors[i] for i in images], dtype=np.float32).reshape(-1, queries[name].shape[1]) @ queries[name].T
         seen = Seen(asked[name], split, cosines, patches, masks)
-        parts += [_rows(by, benchmark, name, found) for by, found in protocols[name].score(spec, seen).items()]
-    return pd.concat(parts, ignore_index=True)
+        parts += [_rows(by, benchmark, name, found) for by, found in protocols[name].score(spec, seen).items() if len(found)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,11 @@ def _statistics(x: F) -> F:
 
 def _by_item(frame: pd.DataFrame, vectors: list[F]) -> F:
     """(items, features) means over the rows of each item, in the order of their first rows."""
-    means: F = pd.DataFrame(np.stack(vectors)).groupby(frame.groupby(ITEM, sort=False).ngroup().to_numpy()).mean().to_numpy()
+    item = frame.groupby(ITEM, sort=False).ngroup().to_numpy()
+    rows = np.bincount(item)[:, None]
+    sums = np.zeros((len(rows), len(vectors[0])))
+    np.add.at(sums, item, np.stack(vectors))
+    means: F = sums / rows
     return means
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import yaml
 from conftest import World
+from PIL import Image
 
 from radisim_cl.bench.items import MODEL
 from radisim_cl.corpus.corpora import Corpora
@@ -49,3 +51,37 @@ def answered(subtask: str, truth: Sequence[int], scores: Sequence[int] | npt.NDA
     names = [f"p{i:02d}" for i in range(len(truth))] if patients is None else list(patients)
     return pd.DataFrame({"by": by, "subtask": subtask, "item": [f"{subtask}-{i}" for i in range(len(truth))], "patient": names,
                          "truth": list(truth), "scores": table.tolist()})
+
+
+def with_every_protocol(world: World) -> World:
+    """The world with a study and a mask in every row, and a subtask of each protocol beside its own.
+
+    Every shape is in the tune split. A patient's two pictures are one study. A mask has the drawn shape, whose
+    value says which it is, and a pixel of something else in its corner.
+    """
+    path, shapes = world.root / "data" / "manifest.csv", ["head", "chest", "knee"]
+    frame = pd.read_csv(path)
+    (world.root / "data" / "masks").mkdir()
+    for row in frame.itertuples():
+        pixels = np.asarray(Image.open(world.root / "data" / str(row.image)))
+        mask = np.where(pixels > 60, 1 + shapes.index(str(row.anatomy)), 0)
+        mask[-1, -1] = 9
+        Image.fromarray(mask.astype(np.uint8)).save(world.root / "data" / "masks" / f"{row.id}.png")
+    frame.assign(study="study of " + frame["patient"], mask="masks/" + frame["id"] + ".png").to_csv(path, index=False)
+    catalog = yaml.safe_load((world.root / "catalogs" / "toy.yaml").read_text())
+    catalog["corpora"]["drawn"]["splits"] = {"*": {"train": 0.3, "tune": 0.2, "gate": 0.25, "report": 0.25}}
+    catalog["corpora"]["drawn"]["structures"] = {i + 1: s for i, s in enumerate(shapes)} | {9: "corner"}
+    world.edit("catalogs/toy.yaml", corpora=catalog["corpora"])
+    usual = {"suite": "modality", "items": [{"source": "drawn"}]}
+    more: list[dict[str, object]] = [
+        {"id": "vol.mr", "protocol": "volume", "column": "modality", "metric": "auc", "classes": {
+            "other": {"values": ["CT", "DR"], "prompts": ["CT of the head", "chest radiograph", "knee CT"]},
+            "MR": {"values": ["MR"], "prompts": ["MRI of the head", "T2 MRI"]}}},
+        {"id": "grade.three", "protocol": "ordinal", "column": "anatomy", "metric": "quadratic_kappa", "classes": {
+            a: {"values": [a], "names": [a]} for a in shapes}},
+        {"id": "loc.shape", "protocol": "ground", "metric": "box_iou", "structures": shapes, "vocabulary": {
+            "background": ["background", "air"]} | {a: [a] for a in shapes}},
+    ]
+    subtasks = yaml.safe_load((world.root / "benchmarks" / "toy.yaml").read_text())["subtasks"]
+    world.edit("benchmarks/toy.yaml", subtasks=subtasks + [usual | m for m in more])
+    return world

@@ -26,6 +26,7 @@ from radisim_cl.bench.protocols import classify
 from radisim_cl.data.images import decode, resize
 from radisim_cl.models.build import Built
 from radisim_cl.models.embedder import Embedder
+from radisim_cl.specs.benchmark import ClassifySubtask
 
 Split = Literal["tune", "gate", "report"]
 SPLITS: list[Split] = ["tune", "gate", "report"]
@@ -59,7 +60,7 @@ def test_one_row_an_item_with_its_truth(shared_world: World, gate: pd.DataFrame)
                     for _, i in asked.iterrows()}
         assert {r["item"]: (r["patient"], r["truth"]) for _, r in rows.iterrows()} == expected
         assert len(rows) == len(asked)
-        assert {len(x) for x in rows["scores"]} == {len(s.classes)}
+        assert {len(x) for x in rows["scores"]} == {len(s.labels)}
 
 
 def test_no_id_and_no_patient_is_written_down(shared_world: World, gate: pd.DataFrame) -> None:
@@ -117,6 +118,7 @@ def test_class_embeddings_by_hand() -> None:
     """Class 0 has prompts (1, 0) and (0, 1), whose normalized mean is at 45 degrees; class 1 has (0, -1) twice."""
     spec = benchmark({"id": "x", "templates": ["{}"], "classes": {"a": {"values": ["a"], "names": ["a1", "a2"]},
                                                                  "b": {"values": ["b"], "names": ["b1", "b2"]}}}).subtasks[0]
+    assert isinstance(spec, ClassifySubtask)
     prompts = {"a1": [1, 0], "a2": [0, 1], "b1": [0, -1], "b2": [0, -1]}
     found = classify.queries(spec, lambda texts: np.array([prompts[t] for t in texts], dtype=np.float32))
     half = np.sqrt(0.5)
@@ -128,6 +130,7 @@ def test_zero_shot_scores_and_accuracy_are_open_clips(shared_world: World, built
     """On the same pixels to rounding, and from the file by open_clip's own preprocessing to a grey level's worth."""
     spec, corpora = opened(shared_world)
     s = next(s for s in spec.subtasks if s.id == subtask)
+    assert isinstance(s, ClassifySubtask)
     clip, names = built.model.eval(), [c.names[0] for c in s.classes.values()]
     classifier = open_clip.build_zero_shot_classifier(clip, built.tokenizer, names, list(s.templates))
     asked = items(s, corpora, "gate")

@@ -9,6 +9,7 @@ from conftest import World
 
 from radisim_cl.bench.items import items, pseudonym, rarest
 from radisim_cl.errors import InputError
+from radisim_cl.specs.benchmark import ClassifySubtask
 
 SUBTASKS = ["mod.three", "anat.three", "anat.mass"]
 SPLITS = ["train", "tune", "gate", "report"]
@@ -19,6 +20,7 @@ def test_every_image_with_an_answer_is_an_item_with_its_class(shared_world: Worl
     spec, corpora = opened(shared_world)
     asked = next(s for s in spec.subtasks if s.id == subtask)
     found = items(asked, corpora)
+    assert isinstance(asked, ClassifySubtask)
     assert len(found) == 180
     for _, item in found.iterrows():
         record = corpora[item["source"]].record(item["row"])
