@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -89,13 +90,8 @@ class Body:
         """
         shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
         out = np.full(shape, AIR, dtype=np.int16)
-        reach = [(float(a.min()), float(a.max())) for a in (x, y, z)]
-        for i, part in enumerate(self.parts):
-            if any(top < a or bottom > b for bottom, top, (a, b) in zip(*self._boxes[i], reach, strict=True)):
-                continue
-            window = _window(self._boxes[i], (x, y, z), shape)
-            if window is None:
-                continue
+        for i, window in _windows(self._boxes, (x, y, z), shape):
+            part = self.parts[i]
             inside = part.shape.inside(*(a[tuple(slice(None) if a.shape[d] == 1 else s for d, s in enumerate(window))] for a in (x, y, z)))
             target = out[window]
             if part.within:
@@ -104,8 +100,9 @@ class Body:
         return out
 
     @cached_property
-    def _boxes(self) -> list[tuple[Point, Point]]:
-        return [p.shape.box for p in self.parts]
+    def _boxes(self) -> npt.NDArray[np.float64]:
+        """(parts, 2, 3) lower and upper corners, mm."""
+        return np.array([p.shape.box for p in self.parts]).reshape(-1, 2, 3)
 
     @cached_property
     def _replaceable(self) -> list[npt.NDArray[np.bool_]]:
@@ -131,20 +128,30 @@ class Body:
         return float(middle[0]), float(middle[1]), float(middle[2])
 
 
-def _window(box: tuple[Point, Point], axes: tuple[A, A, A], shape: tuple[int, ...]) -> tuple[slice, ...] | None:
-    """The smallest block of the positions that holds the box; None where they do not meet."""
-    window = [slice(0, n) for n in shape]
-    for low, high, a in zip(*box, axes, strict=True):
-        near = (a >= low) & (a <= high)
-        if not near.any():
-            return None
-        for d in range(a.ndim):
-            if a.shape[d] > 1:
-                hit = np.flatnonzero(near.any(axis=tuple(k for k in range(a.ndim) if k != d)))
-                window[d] = slice(max(window[d].start, int(hit[0])), min(window[d].stop, int(hit[-1]) + 1))
-                if window[d].start >= window[d].stop:
-                    return None
-    return tuple(window)
+_STRIDE = 8
+"""Of a plane's positions, how many steps apart those are by which windows are found."""
+
+
+def _windows(boxes: npt.NDArray[np.float64], axes: tuple[A, A, A], shape: tuple[int, ...]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """By part that may be met, its number and a block of the positions that holds all those in its box."""
+    start, stop = np.zeros((len(boxes), len(shape)), dtype=int), np.tile(shape, (len(boxes), 1))
+    for low, high, a in zip(boxes[:, 0].T, boxes[:, 1].T, axes, strict=True):
+        many = [d for d in range(a.ndim) if a.shape[d] > 1]
+        stride = _STRIDE if len(many) > 1 else 1
+        # Between two positions that are looked at there may be one that is nearer, by no more than the way between them.
+        slack = sum(float(np.abs(np.diff(a, axis=d)).max()) * stride for d in many) if stride > 1 else 0.0
+        seen = a[tuple(slice(None, None, stride if d in many else 1) for d in range(a.ndim))]
+        wide = (slice(None), *(None,) * a.ndim)
+        near = (seen[None] >= (low - slack)[wide]) & (seen[None] <= (high + slack)[wide])
+        for d in many:
+            hit = near.any(axis=tuple(k + 1 for k in range(a.ndim) if k != d))
+            first, last = hit.argmax(axis=1), hit.shape[1] - hit[:, ::-1].argmax(axis=1)
+            start[:, d] = np.maximum(start[:, d], (first - (stride > 1)) * stride)
+            stop[:, d] = np.where(hit.any(axis=1), np.minimum(stop[:, d], last * stride), 0)
+        if not many:
+            stop[~near.reshape(len(boxes), -1).any(axis=1)] = 0
+    for i in np.flatnonzero((start < stop).all(axis=1)):
+        yield int(i), tuple(slice(int(u), int(v)) for u, v in zip(start[i], stop[i], strict=True))
 
 
 def textures(body: Body, index: Index, x: A, y: A, z: A) -> A:

@@ -37,7 +37,7 @@ def attenuation() -> A:
     return np.append(MU_WATER * np.maximum(0, 1 + table("hu") / 1000), 0).astype(np.float32)
 
 
-def integrals(body: Body, view: View, centre: Point, width: float, size: int, depth: int = 64) -> A:
+def integrals(body: Body, view: View, centre: Point, width: float, size: int, depth: int = 72) -> A:
     """(size, size) line integrals of attenuation, dimensionless.
 
     Rows run from head to foot; columns from the patient's right to left (frontal), or from front to back (lateral).

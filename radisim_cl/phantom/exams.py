@@ -21,7 +21,7 @@ Modality = Literal["CT", "MR", "DR"]
 REGIONS = {"head": "head", "chest": "chest", "abdomen": "abdomen", "pelvis": "pelvis", "knee": "knee", "breast": "breast",
            "lumbar spine": "lumbar_spine"}
 """Region to its file in `anatomy/`."""
-VISIBLE = 0.004
+VISIBLE = 0.001
 """A finding is in a picture if it fills this share of it."""
 SLAB, SLAB_SECTIONS = 36.0, 6
 """Angiograms are maximum intensity projections of a slab: its thickness in mm, and how many sections it is made of."""
@@ -164,9 +164,8 @@ def _tomogram(shown: Body, exam: Exam, patient: Patient, section: Section, rng: 
         if sequence.kind == "inflow":
             scanned = np.maximum.reduce([scanned, *(mr.scan(s.cut(shown), sequence, sigma, strength, rng) for s in _slab(section))])
         grey = _stretch(scanned, 0.9995 if sequence.kind == "inflow" else float(rng.uniform(0.98, 0.997)))
-    shares = cut.shares()
-    seen = tuple(lesion for lesion in shown.lesions if sum(shares.get(s, 0) for s in {p.structure for p in lesion.parts}) > VISIBLE)
-    return Picture(exam, _displayed(grey, rng), shown, shares, seen, cut)
+    seen = tuple(lesion for lesion in shown.lesions if cut.share(lesion) > VISIBLE)
+    return Picture(exam, _displayed(grey, rng), shown, cut.shares(), seen, cut)
 
 
 def _slab(section: Section) -> list[Section]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from radisim_cl.phantom.body import Body, Index
+from radisim_cl.phantom.body import Body, Index, Lesion
 from radisim_cl.phantom.shapes import A, Point, rotation
 from radisim_cl.phantom.tissues import NAMES
 
@@ -95,12 +96,21 @@ class Sampled:
 
     def shares(self) -> dict[str, float]:
         """Part of the picture that each labelled structure fills, 0 to 1; those that are not in it are absent."""
-        counts = np.bincount(self.index.ravel() + 1, minlength=len(self.body.parts) + 1)[1:]
         out: dict[str, float] = {}
-        for part, n in zip(self.body.parts, counts, strict=True):
-            if part.structure and n:
-                out[part.structure] = out.get(part.structure, 0.0) + float(n) / self.index.size
+        for part, share in zip(self.body.parts, self._by_part, strict=True):
+            if part.structure and share:
+                out[part.structure] = out.get(part.structure, 0.0) + float(share)
         return out
+
+    def share(self, lesion: Lesion) -> float:
+        """Part of the picture that a finding fills, 0 to 1."""
+        own = {id(p) for p in lesion.parts}
+        return float(sum(share for p, share in zip(self.body.parts, self._by_part, strict=True) if id(p) in own))
+
+    @cached_property
+    def _by_part(self) -> npt.NDArray[np.float64]:
+        counts = np.bincount(self.index.ravel() + 1, minlength=len(self.body.parts) + 1)[1:]
+        return np.asarray(counts / self.index.size)
 
 
 def pooled(values: A) -> A:
