@@ -59,7 +59,7 @@ def build(patient: Patient, findings: Sequence[str] = ()) -> Body:
                rng.uniform(-10, 18), deep - 47 * patient.size, 3 + 3 * visceral)
     side, front = 6 + 13 * patient.fat, 8 + 16 * patient.fat
     parts = [*_wall(patient, c, side, front, rng), *_thorax(c, rng), *_bowel(c, rng), *_spine(patient, c, rng), *_muscles(patient, c, rng),
-             *_liver(patient, c, rng), *_pancreas(patient, c, rng), *_stomach(c, rng), *_spleen(c, rng), *_kidneys(patient, c, rng),
+             *_liver(patient, c, rng), *_stomach(c, rng), *_pancreas(patient, c, rng), *_spleen(c, rng), *_kidneys(patient, c, rng),
              *_vessels(patient, c, rng)]
     shift = rng.uniform(-12, 12, 3)
     reach = np.array([c.wide + side + 28, c.deep + front + 24])
@@ -123,7 +123,8 @@ def _thorax(c: Cavity, rng: np.random.Generator) -> list[Part]:
 
 
 def _liver(patient: Patient, c: Cavity, rng: np.random.Generator) -> list[Part]:
-    big = float(np.clip(1.02 + 0.07 * rng.standard_normal(), 0.92, 1.16))
+    big = float(np.clip(1.05 + 0.07 * rng.standard_normal(), 0.97, 1.18))
+    big *= float((126 * 86 / (c.wide * c.deep)) ** 0.6)  # a wide body has a flat liver
     high = 94 * big * rng.uniform(0.94, 1.12)
     broad = min(big + 0.05, 1.0)
     right = Ellipsoid(_at(-0.47 * c.wide, -2, c.right - 4 - high), _at(0.51 * c.wide * broad, 0.9 * c.deep * broad, high),
@@ -152,7 +153,7 @@ def _liver(patient: Patient, c: Cavity, rng: np.random.Generator) -> list[Part]:
 
 
 def _spleen(c: Cavity, rng: np.random.Generator) -> list[Part]:
-    r = np.array([27, 45, 53]) * np.clip(1.02 + 0.1 * rng.standard_normal(), 0.88, 1.25) * rng.uniform(0.92, 1.08, 3)
+    r = np.array([27, 45, 53]) * np.clip(1.0 + 0.1 * rng.standard_normal(), 0.88, 1.2) * rng.uniform(0.92, 1.08, 3)
     spot = _around(rng, 8, 0.92 * c.wide - r[0], 0.42 * c.deep, c.left - 52 - 0.2 * r[2])
     whole = Ellipsoid(spot, _at(*r), turn=(rng.uniform(-28, -8), rng.uniform(-14, 2), rng.uniform(18, 34)), lobes=0.06, phase=phase(rng))
     hollow = Ellipsoid(_at(spot[0] - 1.15 * r[0], spot[1] - 0.5 * r[1], spot[2]), _at(0.75 * r[0], 0.75 * r[1], 0.7 * r[2]))
@@ -162,10 +163,10 @@ def _spleen(c: Cavity, rng: np.random.Generator) -> list[Part]:
 
 def _kidneys(patient: Patient, c: Cavity, rng: np.random.Generator) -> list[Part]:
     out = []
-    size = np.clip(patient.size * (1 - 0.003 * max(0, patient.age - 55)) * (1 + 0.05 * rng.standard_normal()), 0.88, 1.12)
+    size = np.clip(patient.size * (1 - 0.003 * max(0, patient.age - 55)) * (1 + 0.05 * rng.standard_normal()), 0.9, 1.1)
     heights = (c.level - rng.uniform(10, 26), c.level + rng.uniform(-4, 10))
     for side, s, z in (("right", -1, heights[0]), ("left", 1, heights[1])):
-        r = np.array([29, 25, 55]) * size * rng.uniform(0.94, 1.06, 3)
+        r = np.array([29, 25, 55]) * size * rng.uniform(0.95, 1.05, 3)
         spot = _around(rng, 6, s * (0.33 * c.wide + 27), c.spine + 4, z - 8)
         turn = (rng.uniform(-16, -4), s * rng.uniform(-16, -6), s * rng.uniform(-40, -15))
         bean = Ellipsoid(spot, _at(*r), turn, lobes=0.05, waves=4, phase=phase(rng))
@@ -181,12 +182,13 @@ def _kidneys(patient: Patient, c: Cavity, rng: np.random.Generator) -> list[Part
 
 
 def _pancreas(patient: Patient, c: Cavity, rng: np.random.Generator) -> list[Part]:
-    thick = np.clip(1.16 - 0.003 * max(0, patient.age - 50) + 0.1 * rng.standard_normal(), 0.95, 1.3)
+    thick = np.clip(1.05 - 0.003 * max(0, patient.age - 50) + 0.08 * rng.standard_normal(), 0.88, 1.13)
     z, front, rise = c.level + rng.uniform(-8, 12), c.spine - 42 + rng.uniform(-6, 2), rng.uniform(12, 42)
     way = [(-34, 2, -14, 19), (-22, -4, -3, 17), (-4, -10, 8, 13), (18, -11, 15, 14), (40, 0, 21, 13.5), (61, 9, 26, 12.5)]
+    rise = max(6.0, min(rise, c.left - 80 - z))  # the tail stays under the fundus
     fatty = 0.12 + 0.004 * max(0, patient.age - 30)
     out = []
-    for layer, grow in (("fat", 4.0), ("pancreas", 0.0)):
+    for layer, grow in (("fat", 3.5), ("pancreas", 0.0)):
         for x, y, up, r in way:
             lump = Ellipsoid(_at(x * patient.size + 2, front + y, z + up * rise / 26), _at(*(thick * r * np.array([1.05, 0.85, 1.15]) + grow)),
                              lobes=0.0 if grow else 0.16, waves=4, phase=phase(rng))
@@ -207,7 +209,7 @@ def _stomach(c: Cavity, rng: np.random.Generator) -> list[Part]:
     wall = Tube([fundus, middle, antrum, outlet], [31 * full, 30 * full, 21 * full, 11])
     inner = _thinned(wall, 4.5)
     surface = _at(0, middle[1] - rng.uniform(-6, 16) * full, 0)
-    return [Part("", "fat", _thinned(wall, -3)), Part("stomach", "stomach wall", wall),
+    return [Part("", "fat", _thinned(wall, -3), within=("", "liver", "bowel")), Part("stomach", "stomach wall", wall),
             Part("stomach", "gastric content", inner, rng.uniform(0.05, 0.3), 6), Part("stomach", "air", Cut(inner, surface, BACK))]
 
 
