@@ -13,10 +13,10 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 from radisim_cl.specs.metrics import BY_PROTOCOL
-from radisim_cl.stats import Answers, Estimate, Resamples, mean, mover, newcombe_auc, wilson
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean, mover, newcombe_auc, wilson
 
 F = npt.NDArray[np.float64]
-METRICS = BY_PROTOCOL["classify"]
+METRICS = (*BY_PROTOCOL["classify"], "quadratic_kappa")
 
 
 def drawn(seed: int, classes: int, clustered: bool, patients: int = 25) -> Answers:
@@ -46,6 +46,14 @@ def oracle(metric: str, a: Answers, weights: F) -> float:
             return float(metrics.balanced_accuracy_score(a.truth, chosen, sample_weight=weights))
     if metric == "macro_f1":
         return float(metrics.f1_score(a.truth, chosen, sample_weight=weights, average="macro", labels=range(a.k), zero_division=0))
+    if metric == "mae":
+        return float(metrics.mean_absolute_error(a.truth, chosen, sample_weight=weights))
+    if metric == "quadratic_kappa":
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # about draws of one grade that is answered: undefined
+            warnings.simplefilter("ignore")
+            kappa = metrics.cohen_kappa_score(a.truth, chosen, labels=list(range(a.k)), weights="quadratic", sample_weight=weights)
+        one = len({*a.truth[weights > 0], *chosen[weights > 0]}) == 1
+        return float("nan") if one else float(kappa)
     margins = [a.scores[:, 1] - a.scores[:, 0]] if a.k == 2 else list(a.scores.T)
     each = []
     for c, margin in zip([1] if a.k == 2 else range(a.k), margins, strict=True):
@@ -57,7 +65,7 @@ def oracle(metric: str, a: Answers, weights: F) -> float:
 
 @pytest.mark.parametrize("clustered", [False, True], ids=["one item", "clustered"])
 @pytest.mark.parametrize("classes", [2, 3, 4])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "mae"])
 def test_value_and_every_replicate_are_scikit_learns(metric: str, classes: int, clustered: bool) -> None:
     for seed in range(2):
         a = drawn(seed, classes, clustered)
@@ -162,7 +170,7 @@ def test_the_auc_of_one_class_is_refused(truth: list[int], answer: list[int]) ->
         a.estimate("auc", Resamples.draw(list(a.patients), replicates=10))
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1"])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "quadratic_kappa", "mae"])
 def test_bounds_where_a_class_has_no_item(metric: str) -> None:
     """A small split may lack a class; the scorecard still states the other classes' score with an interval."""
     a = certain([0, 1, 0, 1, 0, 1], [0, 1, 0, 0, 0, 1], 3)
@@ -171,7 +179,7 @@ def test_bounds_where_a_class_has_no_item(metric: str) -> None:
     assert low <= estimate.value <= high
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "mae"])
 def test_bounds_widen_as_alpha_falls_and_hold_the_value(metric: str) -> None:
     a = drawn(5, 3, clustered=True)
     estimate = a.estimate(metric, Resamples.draw(list(a.patients), replicates=400))
@@ -227,7 +235,8 @@ def test_mean_of_none_is_refused() -> None:
         mean([])
 
 
-@pytest.mark.parametrize(("metric", "expected"), [("accuracy", 0.6), ("balanced_accuracy", 1 / 3), ("macro_f1", 1 / 3), ("auc", 0.5)])
+@pytest.mark.parametrize(("metric", "expected"), [("accuracy", 0.6), ("balanced_accuracy", 1 / 3), ("macro_f1", 1 / 3), ("auc", 0.5),
+                                                  ("quadratic_kappa", 0.0)])
 def test_chance(metric: str, expected: float) -> None:
     a = certain([0] * 6 + [1] * 3 + [2], [0] * 10, 3)
     assert a.chance(metric) == pytest.approx(expected)
@@ -243,6 +252,80 @@ def test_no_answer_without_looking_expects_more_macro_f1_than_chance(classes: in
     expected = (2 * p * q / (p + q)).mean(axis=1)
     chance = certain(truth, truth, classes).chance("macro_f1")
     assert expected.max() == pytest.approx(chance)
+
+
+@pytest.mark.parametrize("q", [[1, 0, 0], [0, 0, 1], [0.2, 0.3, 0.5]], ids=str)
+def test_kappa_of_answers_without_looking_is_chance(q: list[float]) -> None:
+    """Answers drawn whatever the grade: the disagreement is the expected one."""
+    rng = np.random.default_rng(0)
+    truth, answer = rng.choice(3, 40_000, p=[0.5, 0.3, 0.2]), rng.choice(3, 40_000, p=q)
+    a = Answers(np.array(["p"] * len(truth)), truth, np.eye(3)[answer])
+    assert a.estimate("quadratic_kappa", Resamples.draw(["p"], replicates=2)).value == pytest.approx(a.chance("quadratic_kappa"), abs=0.02)
+
+
+@pytest.mark.parametrize("grade", [0, 1, 2])
+def test_kappa_of_one_grade_that_is_answered_is_refused(grade: int) -> None:
+    with pytest.raises(ValueError, match="kappa is undefined"):
+        certain([grade] * 4, [grade] * 4, 3).estimate("quadratic_kappa", Resamples.draw([f"p{i:03d}" for i in range(4)], replicates=10))
+
+
+def test_no_error_in_grades_is_not_certain() -> None:
+    truth = [0, 1, 2] * 7
+    estimate = certain(truth, truth, 3).estimate("mae", Resamples.draw([f"p{i:03d}" for i in range(21)], replicates=100))
+    assert (estimate.value, estimate.bounds(0.025)[0]) == (0, 0)
+    assert 0.05 < estimate.bounds(0.025)[1] < 0.5
+
+
+def test_votes_are_the_answer_and_scores_settle_a_tie() -> None:
+    votes, scores = np.array([[0.6, 0.4, 0], [0.4, 0.4, 0.2], [0, 0.5, 0.5]]), np.array([[0.1, 0.2, 0.9], [0.1, 0.2, 0.9], [0.9, 0.2, 0.1]])
+    assert Answers(np.array(list("abc")), np.zeros(3, dtype=int), scores, votes).answer.tolist() == [0, 1, 1]
+
+
+def values(reached: list[float] | F, patients: list[str] | None = None) -> Values:
+    """What was reached, each by a patient of its own."""
+    names = [f"p{i:03d}" for i in range(len(reached))] if patients is None else patients
+    return Values(np.array(names), {"dice": np.asarray(reached, dtype=float)}, {"dice": 0.25}, [len(names)])
+
+
+def test_values_are_averaged_with_the_weights_of_their_patients() -> None:
+    v = values([0.1, 0.5, 0.9, 0.3], ["a", "a", "b", "c"])
+    resamples = Resamples.draw(list(v.patients), replicates=50)
+    estimate, w = v.estimate("dice", resamples), resamples.weights(list(v.patients))
+    assert estimate.value == pytest.approx(0.45)
+    np.testing.assert_allclose(estimate.replicates, [np.average(v.values["dice"], weights=x) for x in w])
+    assert (v.chance("dice"), v.chance("pointing")) == (0.25, None)
+
+
+@pytest.mark.parametrize("reached", [0.0, 1.0])
+def test_the_bounds_of_values_that_are_all_alike(reached: float) -> None:
+    """Ten images of one patient are no more certain than one, and ten patients are more so."""
+    one, ten = values([reached] * 10, ["a"] * 10), values([reached] * 10)
+    widths = []
+    for v in (one, ten):
+        low, high = v.estimate("dice", Resamples.draw(list(v.patients), replicates=50)).bounds(0.025)
+        assert low <= reached <= high
+        assert {low, high} & {reached}
+        widths.append(high - low)
+    assert widths[0] > 0.7 > 0.3 > widths[1] > 0.2
+
+
+def test_values_that_are_not_defined_are_refused() -> None:
+    with pytest.raises(ValueError, match="dice is not defined"):
+        values([0.1, np.nan]).estimate("dice", Resamples.draw(["p000", "p001"], replicates=10))
+
+
+def _values_data(p: float, rng: np.random.Generator) -> tuple[Values, str, float]:
+    """Overlaps, alike within a patient."""
+    sizes = rng.integers(1, 4, 30)
+    middle = np.repeat(rng.beta(6 * p, 6 * (1 - p), 30), sizes)
+    return values(rng.beta(10 * middle + 1e-3, 10 * (1 - middle) + 1e-3), np.repeat([f"p{i:02d}" for i in range(30)], sizes).tolist()), "dice", p
+
+
+def _kappa_data(right: float, rng: np.random.Generator) -> tuple[Answers, str, float]:
+    """Three grades alike in number, a wrong answer being one of the others: disagreement 1 x 2/3 + 4 x 1/3 of the wrong ones, 4/3 expected."""
+    truth = rng.integers(0, 3, 40)
+    answer = np.where(rng.random(40) < right, truth, (truth + rng.integers(1, 3, 40)) % 3)
+    return certain(truth.tolist(), answer.tolist(), 3), "quadratic_kappa", 1 - (1 - right) * 2 / (4 / 3)
 
 
 def _accuracy_data(p: float, rng: np.random.Generator) -> tuple[Answers, str, float]:
@@ -263,9 +346,10 @@ def _auc_data(auc: float, rng: np.random.Generator) -> tuple[Answers, str, float
     return Answers(names, truth, np.stack([-margin, margin], axis=1)), "auc", auc
 
 
-@pytest.mark.parametrize(("simulate", "truth"), [(_accuracy_data, 0.7), (_accuracy_data, 0.95), (_auc_data, 0.8)])
-def test_coverage(simulate: Callable[[float, np.random.Generator], tuple[Answers, str, float]], truth: float) -> None:
-    """The 95 % interval holds the true score of 30 patients with one to three items in at least 92 % of 300 studies."""
+@pytest.mark.parametrize(("simulate", "truth"), [(_accuracy_data, 0.7), (_accuracy_data, 0.95), (_auc_data, 0.8),
+                                                 (_values_data, 0.3), (_values_data, 0.95), (_kappa_data, 0.8), (_kappa_data, 0.97)])
+def test_coverage(simulate: Callable[[float, np.random.Generator], tuple[Answers | Values, str, float]], truth: float) -> None:
+    """The 95 % interval holds the true score of 30 patients (grades: 40) with one to three items in at least 92 % of 300 studies."""
     rng, held = np.random.default_rng(0), 0
     for _ in range(300):
         a, metric, true = simulate(truth, rng)
