@@ -24,7 +24,7 @@ from radisim_cl.bench.measure import measure, scorecard
 from radisim_cl.bench.protocols import volume
 from radisim_cl.bench.seen import Seen
 from radisim_cl.data.images import decode, decode_mask
-from radisim_cl.errors import InputError
+from radisim_cl.errors import InputError, SpecError
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.registry import kinds, plugin
@@ -209,6 +209,15 @@ def test_the_plan_and_the_listing_count_items_and_their_patients(world: World, m
     lines = listing("subtasks", "toy", "toy")
     assert any("loc.shape  ground  box_iou" in x and "images on the gate split" in x and "with a mask" in x for x in lines)
     assert any(f"vol.mr  volume  auc  {by['vol.mr'].items['gate']} volumes on the gate split" in x for x in lines)
+
+
+@pytest.mark.parametrize(("name", "metric", "known"), [("grade.three", "mae", "accuracy, balanced_accuracy, quadratic_kappa, skill"),
+                                                      ("loc.shape", "auc", "box_iou, box_iou_classified, dice")])
+def test_a_gate_rests_on_a_metric_of_which_more_is_better(world: World, name: str, metric: str, known: str) -> None:
+    made = load(str(world.curriculum), [f"stages.modality.gate.requires.0={{kind: threshold, subtask: {name}, metric: {metric}, at_least: 0.1}}"])
+    with pytest.raises(SpecError) as caught:
+        plan(made, world.root)
+    assert any(f"'{name}' has no metric '{metric}'" in p.message and known in p.message for p in caught.value.problems)
 
 
 def seen(cosines: list[list[float]], names: list[str], truth: list[int]) -> Seen:
