@@ -148,7 +148,7 @@ def _breast(b: Breast, patient: Patient, plates: bool = False) -> list[Part]:
 
     within, edge = (b.name,), phase(rng)
     out = [Part("", "skin", shape) for shape in dome(0.0)] + [Part(b.name, "fat", shape, 0.04, 10) for shape in dome(2.0)]
-    out.append(Part(b.name, "skin", Ellipsoid((b.nipple[0], -y + 1, base[2] - 0.06 * z), (min(6.0, 0.4 * x), 5.5, 6.0))))
+    out.append(Part("nipple", "skin", Ellipsoid((b.nipple[0], -y + 1, base[2] - 0.06 * z), (min(6.0, 0.4 * x), 5.5, 6.0))))
     size = 0.55 + 0.3 * b.dense
     lobes = [((0.0, 0.42, 0.0), (0.74, 0.5, 0.74)), ((0.2, 0.3, 0.22), (0.62, 0.28, 0.55))]
     for where, (across, deep, high) in lobes:

@@ -168,14 +168,14 @@ def _bones(f: Frame, wear: float, rng: np.random.Generator) -> list[Part]:
 def _notch(f: Frame, fluid: float, rng: np.random.Generator) -> list[Part]:
     """What is between the condyles: the posterior cruciate, synovium and fluid around both cruciates, a ganglion in some; the collaterals."""
     cord = [(-5.5, -1.0, 14.0), (-4.0, 15.0, 14.5), (-2.5, 25.0, 5.0), (-1.0, 29.0, -11.0)]
-    wet = float(np.clip(0.6 * fluid + rng.normal(0.2, 0.25), 0, 1))
+    wet = float(np.clip(0.5 * fluid + rng.normal(0.3, 0.3), 0, 1))
     lining = f.ball((1, 4, 15), (10, rng.uniform(13, 18), rng.uniform(6, 9)), about_x=40, lobes=0.3, waves=4, surface=phase(rng))
     pool = f.ball((1 + rng.normal(0, 2), rng.uniform(-1, 10), rng.uniform(11, 20)), (8, 5 + 10 * wet, 2.5 + 6.5 * wet), about_x=40, lobes=0.35,
                   surface=phase(rng))
     out = [Part("synovium", "soft", lining, 0.3, 3), Part("joint fluid", "joint fluid", pool)]
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         beside = rng.choice([-1.0, 1.0]) * rng.uniform(2.1, 4.2)
-        where = _along(rng.uniform(0.2, 0.8)) + np.array([rng.normal(0, 2), beside, -beside])
+        where = along(rng.uniform(0.2, 0.8)) + np.array([rng.normal(0, 2), beside, -beside])
         r = rng.uniform(4, 7.5, 3)
         out.append(Part("joint fluid", "tear", f.ball(_point(where), _point(r), lobes=0.25, surface=phase(rng)), 0.25, 3))
     out += [Part("joint fluid", "joint fluid", f.tube([(-1, -3, 11), (0, 16, 15), (-1, 27, 3)], [2 + 3 * fluid, 3.5 + 4.5 * fluid, 2.5 + 4 * fluid])),
@@ -228,22 +228,22 @@ def _acl_tear(f: Frame, patient: Patient) -> Lesion:
     thick = rng.uniform(4.2, 5.2)
     where = rng.uniform(0.25, 0.7)  # from the femur
     gap = rng.uniform(0.26, 0.42)
-    course = _along(where)
-    r = _point(rng.uniform(4.4, 6.4, 3))
+    course = along(where)
+    r = _point(rng.uniform(4.2, 6.0, 3))
     filling = "tear" if rng.random() < 0.75 else "joint fluid"
     parts = [Part("ACL tear", filling, f.ball(_point(course + rng.normal(0, 0.7, 3)), r, lobes=0.3, surface=phase(rng)), 0.25, 3)]
     upper, lower = max(where - gap / 2, 0.08), min(where + gap / 2, 0.92)
     fall = rng.uniform(0, 1)  # of the lower stump, from its place to the plateau
-    end = _along(lower) * (1 - fall) + (np.array([0.0, 6.0, 5.0]) + rng.normal(0, 1.5, 3)) * fall
+    end = along(lower) * (1 - fall) + (np.array([0.0, 6.0, 5.0]) + rng.normal(0, 1.5, 3)) * fall
     stump, wave = "anterior cruciate ligament", rng.normal(0, 1.8, 3)
-    parts += [Part(stump, "ligament", f.tube([_point(high), _point(_along(upper) + rng.normal(0, 1, 3))], [thick * 0.9, thick * 0.55])),
+    parts += [Part(stump, "ligament", f.tube([_point(high), _point(along(upper) + rng.normal(0, 1, 3))], [thick * 0.9, thick * 0.55])),
               Part(stump, "ligament", f.tube([_point(low), _point((low + end) / 2 + wave), _point(end)], [thick, thick * 0.8, thick * 0.5])),
               Part(stump, "mucoid", f.tube([_point(low), _point(end)], thick * 0.4), 0.2, 3, within=(stump,))]
     centre = f.at(*course)
     return Lesion("ACL tear", "anterior cruciate ligament", tuple(parts), centre, (10 * f.scale, 14 * f.scale, 14 * f.scale))
 
 
-def _along(share: float) -> np.ndarray:
+def along(share: float) -> np.ndarray:
     """The point of the ligament's axis at this share of its length from the femur."""
     a, b, c = (np.asarray(p) for p in ACL)
     first, second = float(np.linalg.norm(b - a)), float(np.linalg.norm(c - b))

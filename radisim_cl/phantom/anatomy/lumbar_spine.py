@@ -266,7 +266,7 @@ def _herniation(patient: Patient, column: Column) -> Lesion:
     i = DISCS.index(str(rng.choice(["L3/L4", "L4/L5", "L5/S1"], p=[0.16, 0.44, 0.4])))
     disc = column.disc(i)
     _, y, z = disc.half
-    aside, deep, slip = rng.uniform(-7, 7), rng.uniform(6, 9.5), rng.uniform(-3.5, 2)
+    aside, deep, slip = rng.uniform(-6, 6), rng.uniform(7, 10), rng.uniform(-3.5, 2)
     at = disc.at(aside, y + 0.25 * deep, slip)
     r = (float(rng.uniform(8, 12)), float(deep), float(z * 0.9 + rng.uniform(0, 2.5)))
     around = ("", "spinal canal", "cauda equina", "cord")
@@ -278,7 +278,7 @@ def _herniation(patient: Patient, column: Column) -> Lesion:
 def _fracture_site(patient: Patient) -> tuple[int, float]:
     """Which vertebra of LEVELS breaks, and to what angle it is wedged, degrees."""
     rng = patient.rng("lumbar spine", "vertebral fracture", "site")
-    return LEVELS.index(str(rng.choice(["L1", "L2", "L3", "L4"], p=[0.45, 0.25, 0.15, 0.15]))), float(rng.uniform(14, 24))
+    return LEVELS.index(str(rng.choice(["L1", "L2", "L3", "L4"], p=[0.45, 0.25, 0.15, 0.15]))), float(rng.uniform(17, 27))
 
 
 def _fracture(patient: Patient, column: Column) -> Lesion:
