@@ -247,7 +247,7 @@ def _lungs(patient: Patient, c: _Build, rng: np.random.Generator) -> list[Part]:
 def _mediastinum(patient: Patient, c: _Build, rng: np.random.Generator) -> list[Part]:
     plump = rng.uniform(0.9, 1.1) + 0.12 * (patient.fat - 1)
     out = [Part("", "fat", Ellipsoid(_at(3, -2, 20 * c.s), _at(24 * plump * c.s, 0.9 * c.d, 128 * c.s), power=2.6)),
-           Part("", "fat", Ellipsoid(_at(2, 4, 118 * c.s), _at(42 * c.s, 34, 45)))]
+           Part("", "fat", Ellipsoid(_at(2, 4, 118 * c.s), _at(35 * c.s, 34, 42)))]
     if patient.age < 45 and rng.random() < 0.6:
         out.append(Part("", "soft", Ellipsoid(_at(4, -0.56 * c.d, 38 * c.s), _at(rng.uniform(10, 18), 7, 26))))  # what is left of the thymus
     return out
@@ -294,7 +294,7 @@ def _vessels(patient: Patient, c: _Build, rng: np.random.Generator) -> list[Part
         run("pulmonary artery", "blood", [12.5, 11.5, 9], (21, -20, 14), (-8, 4, 10), (-40, 8, 4)),
         run("", "blood", [6, 4], (-12, -10, 62), (-34, -6, 120)), run("", "blood", [4.5, 3.5], (8, 0, 66), (16, 4, 130)),
         run("", "blood", [5, 4.5], (18, 12, 66), (38, 12, 124)),
-        run("oesophagus", "muscle", 7.5, (2, 24, 160), (6, 32, 55), (8, 34, -40), (24, 22, -110), (40, 5, -135)),
+        run("oesophagus", "muscle", 7.5, (2, 24, 160), (6, 32, 55), (9, 34, -40), (12, 26, -105), (36, 0, -142)),
         run("trachea", "cartilage", [10.5, 10.5, 11], (0, -4, 170), (0, 6, 100), (3, 16, 36)),
         run("trachea", "air", [8.5, 8.5, 9], (0, -4, 170), (0, 6, 100), (3, 16, 36)),
     ]
@@ -440,8 +440,8 @@ def _effusion(c: _Build, body: Body, rng: np.random.Generator) -> Lesion:
     s, side = (1, "left") if rng.random() < 0.5 else (-1, "right")
     lung = c.lung_at(s)
     level = c.dome + rng.uniform(-22, 34) * c.s  # lowest point of the aired lung, which floats
-    above, behind = 0.5 * (c.apex - level) + 14, rng.uniform(8, 20)
-    aired = Ellipsoid(_at(lung.centre[0] - s * 3, -behind, level + above), _at(lung.radii[0] * 1.02, lung.radii[1] * 1.03, above), power=3.2)
+    above, behind = 0.5 * (c.apex - level) + 16, rng.uniform(12, 28)
+    aired = Ellipsoid(_at(lung.centre[0] - s * 4, -behind, level + above), _at(lung.radii[0] * 1.1, lung.radii[1] * 1.14, above), power=2.3)
     part = Part("pleural effusion", "effusion", Without(lung, aired), within=(f"{side} lung",))
     x, y, z = (np.arange(a, b, 4, dtype=np.float32) for a, b in zip(*lung.box, strict=True))
     x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]
@@ -457,13 +457,13 @@ def _enlarged(c: _Build, rng: np.random.Generator) -> Lesion:
     names = [str(n) for n in rng.permutation(list(_STATIONS))]
     # Disease spreads to stations near the first.
     names[1:] = sorted(names[1:], key=lambda n: abs(_STATIONS[n][2] - _STATIONS[names[0]][2]))
-    sites = [_station(c, n) for n in (names[0], *names[: int(rng.integers(2, 4))])]
-    beside = np.array([4 * np.sign(sites[0][0]), rng.choice([-16, 16]), rng.uniform(-6, 6)])
-    sites[1] = _at(*(np.asarray(sites[0]) + beside))  # they lie in clusters
+    sites = [np.asarray(_station(c, n)) for n in names[: int(rng.integers(1, 4))]]
+    beside = 4 * np.sign(sites[0][0])
+    sites[1:1] = [sites[0] + (beside, 17, rng.uniform(-6, 6)), sites[0] + (beside, -17, rng.uniform(-6, 6))][: int(rng.integers(1, 3))]  # in clusters
     nodes = []
     for i, at in enumerate(sites):
         short = rng.uniform(18, 24) / 2 if i == 0 else rng.uniform(12, 22) / 2
         r = _at(short, short * rng.uniform(1, 1.3), short * rng.uniform(1.1, 1.6))
-        nodes.append(Ellipsoid(at, r, lobes=0.08, phase=phase(rng)))
+        nodes.append(Ellipsoid(_at(*at), r, lobes=0.08, phase=phase(rng)))
     parts = tuple(Part("enlarged lymph nodes", "lymph node", n, within=("", "lymph nodes", *LUNGS)) for n in nodes)
     return Lesion("enlarged lymph nodes", names[0], parts, nodes[0].centre, nodes[0].radii)
