@@ -57,8 +57,8 @@ def build(patient: Patient, findings: Sequence[str] = ()) -> Body:
     both = breasts(patient)
     parts = [*_chest(patient, patient.rng("breast", "chest")), *(p for b in both for p in _breast(b, patient))]
     lesions = tuple(_tumour(patient, {b.side: b for b in both}) for _ in findings)
-    wide, front = 165 * patient.size + 8 * patient.fat, max(b.radii[1] for b in both) + 12
-    return Body("breast", (*parts, *(p for lesion in lesions for p in lesion.parts)), ((-wide, -front, -85.0), (wide, 0.75 * wide, 85.0)), lesions,
+    wide, front = max(abs(b.nipple[0]) + b.radii[0] for b in both) + 10, max(b.radii[1] for b in both) + 12
+    return Body("breast", (*parts, *(p for lesion in lesions for p in lesion.parts)), ((-wide, -front, -85.0), (wide, 2 * wide - front - 45, 85.0)), lesions,
                 key=f"{patient.seed}/{patient.name}/breast")
 
 
@@ -177,7 +177,7 @@ def _tumour(patient: Patient, both: dict[int, Breast]) -> Lesion:
     b = both[1 if rng.random() < 0.5 else -1]
     outer, upper = rng.random() < 0.6, rng.random() < 0.6
     where = b.at((1 if outer else -1) * rng.uniform(0.24, 0.5), rng.uniform(0.25, 0.62), (1 if upper else -1) * rng.uniform(0.22, 0.46))
-    r = rng.uniform(7, 15) * rng.uniform(0.85, 1.15, 3)
+    r = rng.uniform(9, 17) * rng.uniform(0.85, 1.15, 3)
     r[0] *= min(1.0, b.radii[0] / 45)  # a compressed breast flattens it a little
     kind, within = rng.random(), (b.name, "gland", "cyst", "")
     edge = 0.06 if kind < 0.25 else 0.4 if kind < 0.6 else 0.25

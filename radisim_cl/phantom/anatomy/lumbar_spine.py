@@ -22,7 +22,7 @@ DISCS = ("T11/T12", "T12/L1", "L1/L2", "L2/L3", "L3/L4", "L4/L5", "L5/S1")
 TILTS = (-18.0, -19.0, -17.0, -10.0, -2.0, 8.0, 22.0)
 """How the vertebrae of LEVELS lean to the front on average, degrees; the sacrum leans by 42."""
 _L3 = LEVELS.index("L3")
-REACH = (34.0, 78.0, 122.0)
+REACH = (34.0, 66.0, 122.0)
 """Half the field of an average spine along x, y, z, mm: narrow across, for sagittal slices are taken of the spine alone."""
 
 
