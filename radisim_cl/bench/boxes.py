@@ -43,11 +43,13 @@ def _bilinear(patches: int, size: int) -> F:
 
 def components(heat: F, threshold: float) -> list[Component]:
     """The components (4-connected) of the pixels of an (S, S) map that reach a threshold, the largest first."""
-    labels, n = ndimage.label(heat >= threshold)
-    if not n:
+    inside = heat >= threshold
+    if not inside.any():
         return []
-    index = np.arange(1, n + 1)
-    peaks, areas = ndimage.maximum(heat, labels, index), np.bincount(labels.ravel())[1:]
+    labels, n = ndimage.label(inside)
+    of = labels[inside] - 1
+    peaks, areas = np.zeros(n), np.bincount(of)
+    np.maximum.at(peaks, of, heat[inside])  # ndimage.maximum sorts every pixel of the map
     boxes = [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
     found = [Component(float(p), int(a), b) for p, a, b in zip(peaks, areas, boxes, strict=True)]
     return sorted(found, key=lambda c: -c.area)

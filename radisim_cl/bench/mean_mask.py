@@ -37,9 +37,10 @@ def mean_mask(masks: npt.NDArray[np.bool_]) -> MeanMask:
     """From (n, S, S) masks of one structure, one at least, none of them empty."""
     mean = masks.mean(axis=0)
     regions = mean >= (LEVELS * mean.max())[:, None, None]
-    boxes = [extent(r) for r in regions]
-    ious = np.array([[iou(box, extent(m)) for box in boxes] for m in masks])
-    overlaps = np.mean([[dice(r, m) for r in regions] for m in masks], axis=0)
+    boxes, truths = [extent(r) for r in regions], [extent(m) for m in masks]
+    ious = np.array([[iou(box, truth) for box in boxes] for truth in truths])
+    flat = regions.reshape(len(regions), -1).astype(np.float32)
+    overlaps = np.mean([2 * (flat @ m.ravel().astype(np.float32)) / (flat.sum(axis=1) + m.sum()) for m in masks], axis=0)
     row, column = np.unravel_index(mean.argmax(), mean.shape)
     return MeanMask(boxes[ious.mean(axis=0).argmax()], boxes[(ious >= 0.5).mean(axis=0).argmax()], regions[overlaps.argmax()],
                     (int(row), int(column)))

@@ -162,5 +162,5 @@ def test_a_resized_mask_lies_where_its_image_does(mode: str, size: tuple[int, in
     image, found = resize((mask == 200).to(torch.uint8)[None] * 255, spec(mode, interpolation="bilinear"))[0], resize_mask(mask, spec(mode))
     assert found.shape == (64, 64)
     assert found.dtype == torch.uint8
-    assert set(found.unique().tolist()) <= {0, 3, 200}
+    assert set(found.flatten().tolist()) <= {0, 3, 200}
     assert ((image > 127) == (found == 200)).float().mean() > 0.98
