@@ -27,7 +27,7 @@ test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 run: install
-	$(BIN)/radisim-cl run open_sample
+	$(BIN)/radisim-cl run radiologist
 
 schema: install
 	mkdir -p docs/schema

@@ -24,7 +24,7 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 phantom_app = typer.Typer(no_args_is_help=True, help="The embedded synthetic corpora: look at them, or make them beforehand.")
 app.add_typer(phantom_app, name="phantom")
 
-CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a curriculum that ships with the package: `open_sample`.")]
+CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a curriculum that ships with the package: `radiologist`.")]
 Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
 Catalog = Annotated[str | None, typer.Option(help="What the source names stand for: a file of `catalogs/`, or its path.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `stages.grading.train.lr=1e-4`. Repeatable.")]
@@ -110,7 +110,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     """Tell what happened in a run and where it is; the result, if it has finished."""
     from radisim_cl.records.ledger import read
     from radisim_cl.records.state import fold
-    from radisim_cl.runs.directory import find
+    from radisim_cl.runs.directory import find, load_plan
     from radisim_cl.runs.tables import save_picture, scorecard_table, status_table
 
     folder = find(run, unfinished=False)
@@ -118,7 +118,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     state = fold(events)
     page = Console(width=150, record=True) if svg else out
     page.print(f"[bold]{folder}[/bold] {note}", highlight=False)
-    page.print(status_table(events, state), highlight=False)
+    page.print(status_table(events, state, load_plan(folder).catalog.notice), highlight=False)
     if state.status == "finished":
         from radisim_cl.runs.scores import result
 
@@ -129,11 +129,11 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
 
 @app.command("ls")
 def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, models, runs, sources or subtasks")],
-          catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "open_sample") -> None:
+          catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "radiologist-24") -> None:
     """List what there is to choose from."""
     from radisim_cl.runs.listing import listing
 
-    for line in listing(what, catalog or "open_sample", benchmark):
+    for line in listing(what, catalog or "phantom", benchmark):
         print(line)
 
 

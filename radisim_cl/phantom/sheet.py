@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from radisim_cl.phantom import words
-from radisim_cl.phantom.exams import Exam, Picture, take
+from radisim_cl.phantom.exams import Exam, Picture
 from radisim_cl.phantom.make import NOTICE
 from radisim_cl.phantom.patients import Patient, generator
 from radisim_cl.phantom.sections import OVERSAMPLING
+from radisim_cl.phantom.sources._base import meeting
 
 TILES: tuple[tuple[str, Exam, tuple[str, ...]], ...] = (
     ("anatomy", Exam("head", "CT", "brain", "axial"), ("ventricles",)),
@@ -76,7 +77,7 @@ def sheet(out: Path, seed: int = 0, size: int = 192, columns: int = 8) -> None:
         figure.suptitle(f"RadiSim-CL phantom, seed {seed}. {NOTICE}", fontsize=11)
         for axes, (i, (level, exam, outlined)) in zip(figure.subplots(rows, columns).flat, enumerate(TILES), strict=True):
             patient = Patient.draw(seed, f"sheet-{i}", "F" if exam.region == "breast" else None)
-            picture = take(exam, patient, generator(seed, "sheet", i), size)
+            picture = meeting(exam, patient, generator(seed, "sheet", i), size)
             axes.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             for structure in outlined:
                 mask = outline(picture, structure)

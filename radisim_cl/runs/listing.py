@@ -11,6 +11,7 @@ from radisim_cl.files import library_names
 from radisim_cl.models import arch
 from radisim_cl.registry import hint, kinds
 from radisim_cl.runs.directory import state
+from radisim_cl.runs.embedded import ready
 from radisim_cl.specs.benchmark import load_benchmark
 from radisim_cl.specs.catalog import load_catalog
 
@@ -35,12 +36,12 @@ def listing(what: str, catalog: str, benchmark: str) -> list[str]:
         case "runs":
             return [f"{p.parent.name}  {(now := state(p.parent)).status}  {now.name}" for p in sorted(Path("runs").glob("*/plan.yaml"))]
         case "sources":
-            corpora = Corpora(load_catalog(catalog, Path()), load_benchmark(benchmark, Path()).version)
+            corpora = Corpora(ready(load_catalog(catalog, Path())), load_benchmark(benchmark, Path()).version)
             return [f"{n}  {len(corpora[n].frame):,} pairs  " + "  ".join(f"{k} {v}" for k, v in corpora[n].frame["split"].value_counts().items())
                     for n in corpora.catalog.corpora]
         case "subtasks":
             spec = load_benchmark(benchmark, Path())
-            corpora = Corpora(load_catalog(catalog, Path()), spec.version)
+            corpora = Corpora(ready(load_catalog(catalog, Path())), spec.version)
             out = []
             for s in spec.subtasks:
                 absent = [i.source for i in s.items if i.source not in corpora.catalog.corpora]

@@ -12,12 +12,16 @@ from pydantic import Field, field_validator
 from radisim_cl.errors import SpecError
 from radisim_cl.files import library_file
 from radisim_cl.specs.base import Document, Name, Spec
-from radisim_cl.specs.tree import expand_environment, read
+from radisim_cl.specs.tree import expand_environment, read, resolve_use
 
 Split = Literal["train", "tune", "gate", "report"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "gate", "report")
 Shares = dict[Split, float]
 PixelValue = Annotated[int, Field(ge=1, le=255, strict=False)]  # a key of YAML is text
+
+
+SYNTHETIC = "Synthetic: drawn from formulas, of no patient. Scores on it say nothing about patients."
+"""What stands beside every score on the phantom, and in its corpora."""
 
 
 class CorpusSpec(Spec):
@@ -98,6 +102,11 @@ class CatalogSpec(Document):
     corpora: dict[str, CorpusSpec] = Field(min_length=1)
     """By the source names that curricula and benchmarks use."""
 
+    @property
+    def notice(self) -> str:
+        """What every page with a score on these corpora says; empty where there is nothing to warn of."""
+        return SYNTHETIC if self.phantom else ""
+
 
 class LevelSpec(Spec):
     """How captions of one level are worded."""
@@ -140,13 +149,13 @@ def fields(variant: str) -> tuple[str, ...]:
 
 
 def load_catalog(name: str, near: Path | None = None) -> CatalogSpec:
-    """Reads `catalogs/<name>.yaml`; its root becomes absolute.
+    """Reads `catalogs/<name>.yaml`, with `use:` resolved; its root becomes absolute.
 
     Raises:
         InputError: no such file; SpecError: every problem in it.
     """
     path = library_file("catalogs", name, near)
-    node = read(path)
+    node = resolve_use(read(path), "catalogs", path.parent)
     if problems := expand_environment(node):
         raise SpecError(problems)
     catalog = CatalogSpec.from_node(node)

@@ -17,7 +17,7 @@ DOCUMENTS: dict[str, type[Document]] = {
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The schema of one kind of file. A curriculum or a stage may `use` another, which then gives the required fields.
+    """The schema of one kind of file. A curriculum, a stage or a catalog may `use` another, which then gives the required fields.
 
     Raises:
         InputError: no such kind.
@@ -28,7 +28,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     out["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     out["title"] = f"RadiSim-CL {kind}"
     for part in (out, out.get("$defs", {}).get("StageSpec", {})):
-        if kind in ("curriculum", "stage") and "required" in part:
+        if kind in ("curriculum", "stage", "catalog") and "required" in part:
             part["properties"]["use"] = {"type": "string", "description": "A file whose fields this one starts from."}
             part["anyOf"] = [{"required": part.pop("required")}, {"required": ["use"]}]
     return out
