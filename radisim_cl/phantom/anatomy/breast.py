@@ -58,7 +58,8 @@ def build(patient: Patient, findings: Sequence[str] = ()) -> Body:
     parts = [*_chest(patient, patient.rng("breast", "chest")), *(p for b in both for p in _breast(b, patient))]
     lesions = tuple(_tumour(patient, {b.side: b for b in both}) for _ in findings)
     wide, front = max(abs(b.nipple[0]) + b.radii[0] for b in both) + 10, max(b.radii[1] for b in both) + 12
-    return Body("breast", (*parts, *(p for lesion in lesions for p in lesion.parts)), ((-wide, -front, -85.0), (wide, 2 * wide - front - 45, 85.0)), lesions,
+    field = (-wide, -front, -85.0), (wide, 2 * wide - front - 45, 85.0)
+    return Body("breast", (*parts, *(p for lesion in lesions for p in lesion.parts)), field, lesions,
                 key=f"{patient.seed}/{patient.name}/breast")
 
 
