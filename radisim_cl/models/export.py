@@ -12,15 +12,17 @@ from torch import Tensor
 
 from radisim_cl.files import fsync
 from radisim_cl.models.build import Built
+from radisim_cl.specs.plan import Plan
 
 
-def export(state: dict[str, Tensor], built: Built, folder: Path) -> None:
+def export(state: dict[str, Tensor], built: Built, folder: Path, readme: str = "") -> None:
     """Writes weights, configuration and (for Hugging Face tokenizers) the tokenizer; the folder is whole or absent.
 
     Args:
         state: the open_clip model's weights, without prefixes.
         built: its configuration and preprocessing.
         folder: replaced if it exists.
+        readme: from `readme`; without one the folder has none.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -32,6 +34,8 @@ def export(state: dict[str, Tensor], built: Built, folder: Path) -> None:
     p = built.preprocess
     preprocess = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation, "resize_mode": p.resize, "size": p.size}
     (temporary / "open_clip_config.json").write_text(json.dumps({"model_cfg": built.config, "preprocess_cfg": preprocess}, indent=2))
+    if readme:
+        (temporary / "README.md").write_text(readme, encoding="utf-8")
     if isinstance(built.tokenizer, HFTokenizer):
         built.tokenizer.save_pretrained(str(temporary))
     for file in temporary.iterdir():
@@ -39,3 +43,26 @@ def export(state: dict[str, Tensor], built: Built, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
     fsync(folder.parent)
+
+
+def readme(plan: Plan, stages: int) -> str:
+    """What a model hub shows: the model, what it was trained on, and the catalog's notice, if it has one.
+
+    Args:
+        plan: of the run.
+        stages: how many it had been through.
+    """
+    curriculum, catalog, through = plan.curriculum, plan.catalog, plan.stages[:stages]
+    sources = sorted({source for stage in through for source in stage.sources})
+    licences = {s: ", ".join(plan.corpora[s].licences) or "not stated" for s in sources}
+    lines = [
+        "---", "library_name: open_clip", "pipeline_tag: zero-shot-image-classification", "tags: [clip, radiology, radisim-cl]", "---", "",
+        f"# {curriculum.name}, after stage {through[-1].spec.name}", "", *([f"> {catalog.notice}", ""] if catalog.notice else []),
+        f"A {curriculum.scale.model.arch} CLIP model. It loads with stock open_clip, by the path of this folder:",
+        '`open_clip.create_model_and_transforms("local-dir:PATH")`.', "", "## Training data", "",
+        f"Catalog {catalog.name}, benchmark version {plan.benchmark.version}, training split, plan {plan.digest()[:16]}; stages: "
+        f"{', '.join(stage.spec.name for stage in through)}.", "", "| source | pairs in the corpus | licences |", "| --- | ---: | --- |",
+        *(f"| {s} | {plan.corpora[s].pairs:,} | {licences[s]} |" for s in sources), "",
+        "Not a medical device, and not for use on patients.", "",
+    ]
+    return "\n".join(lines)

@@ -110,6 +110,13 @@ class Body:
         return [np.array([q.structure in p.within for q in self.parts] + [False]) for p in self.parts]
 
     @cached_property
+    def reach(self) -> tuple[Point, Point]:
+        """Lower and upper corner of a box around all of it, mm. Parts that stay within others do not widen it."""
+        free = [i for i, p in enumerate(self.parts) if not p.within]
+        low, high = self._boxes[free, 0].min(0), self._boxes[free, 1].max(0)
+        return (float(low[0]), float(low[1]), float(low[2])), (float(high[0]), float(high[1]), float(high[2]))
+
+    @cached_property
     def structures(self) -> tuple[str, ...]:
         """Names of the labelled structures, sorted."""
         return tuple(sorted({p.structure for p in self.parts} - {""}))

@@ -47,11 +47,11 @@ def integrals(body: Body, view: View, centre: Point, width: float, size: int, de
         view: along y or along x.
         centre, width: middle and side of the picture, mm.
         size: pixels a side.
-        depth: positions along the beam over the body's field.
+        depth: positions along the beam, from where the body begins to where it ends: also outside of the field that is looked at.
     """
     across, along = (0, 1) if view == "frontal" else (1, 0)
     t = (((np.arange(size) + 0.5) / size - 0.5) * width).astype(np.float32)
-    low, high = body.field[0][along], body.field[1][along]
+    low, high = body.reach[0][along], body.reach[1][along]
     step = (high - low) / depth
     z = (np.float32(centre[2]) - t).reshape(-1, 1, 1)
     columns = (np.float32(centre[across]) + t).reshape(1, -1, 1)

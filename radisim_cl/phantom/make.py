@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 import pandas as pd
@@ -18,14 +20,17 @@ from filelock import FileLock
 from PIL import Image
 
 from radisim_cl.corpus.corpora import COLUMNS
+from radisim_cl.errors import InputError
 from radisim_cl.files import fsync, sha256_text, write_atomic
 from radisim_cl.phantom.patients import Patient, generator
 from radisim_cl.phantom.sources import SOURCES
 from radisim_cl.phantom.sources._base import CODES, STRUCTURES, Source
-from radisim_cl.specs.catalog import PhantomSpec
+from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
 
 LICENCE = "CC0-1.0 (synthetic)"
-NOTICE = "Synthetic: drawn from formulas, of no patient. Scores on it say nothing about patients."
+NOTICE = SYNTHETIC
+_MEGABYTES = 150
+"""Of the default phantom on disk."""
 _CHUNK = 10
 """Patients that a process makes at a time."""
 Row = dict[str, str]
@@ -57,29 +62,47 @@ def folder_of(spec: PhantomSpec) -> Path:
     return home() / f"phantom-{digest(spec)}"
 
 
-def ensure(spec: PhantomSpec, progress: Callable[[int, int], None] = lambda done, of: None, processes: int | None = None) -> Path:
+def ensure(spec: PhantomSpec, progress: Callable[[int, int], None] = lambda done, of: None, processes: int | None = None,
+           folder: Path | None = None) -> Path:
     """Makes the phantom unless it is there; whole or absent.
 
     Args:
         spec: seed, size, how many patients, how wrong the captions.
         progress: called with patients done and to do.
         processes: how many make it; all cores if None. The corpora do not depend on it.
+        folder: where; `folder_of(spec)` if None.
 
     Returns:
         The folder with one corpus a source.
+
+    Raises:
+        InputError: the folder cannot be written, or there is no room.
     """
-    folder = folder_of(spec)
-    if folder.is_dir():
+    folder = folder or folder_of(spec)
+    if os.path.isdir(folder):  # unlike Path.is_dir, it takes a folder that may not be entered for absent
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            temporary = folder.with_name(f".{folder.name}.tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
-            make(spec, temporary, progress, processes)
-            temporary.replace(folder)
-            fsync(folder.parent)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _made_whole(spec, folder, progress, processes)
+    except OSError as e:
+        raise InputError(f"the phantom cannot be made in {folder.parent}: {e.strerror or e}. Make room there, or set RADISIM_CACHE to a folder "
+                         f"that can be written and has about {_MEGABYTES * spec.scale * (spec.size / 96) ** 2 + 1:.0f} MB free") from None
     return folder
+
+
+def _made_whole(spec: PhantomSpec, folder: Path, progress: Callable[[int, int], None], processes: int | None) -> None:
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        make(spec, temporary, progress, processes)
+        os.sync()  # thousands of files: once for all is faster than fsync for each
+        temporary.replace(folder)
+        fsync(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def make(spec: PhantomSpec, folder: Path, progress: Callable[[int, int], None] = lambda done, of: None, processes: int | None = None) -> None:
@@ -109,8 +132,21 @@ def _each(tasks: list[_Task], processes: int) -> Iterator[list[Row]]:
         yield from map(_some, tasks)
         return
     # Not forked: the parent may have torch's threads, which a fork would not copy.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _helper) as pool:
         yield from pool.map(_some, tasks)
+
+
+def _helper() -> None:
+    """In each process of the pool: Ctrl-C is for the one that started it, and when that one is gone, so is this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+    threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def _some(task: _Task) -> list[Row]:
@@ -155,7 +191,8 @@ def _write(source: Source, spec: PhantomSpec, rows: list[Row], folder: Path) -> 
     if "mask" not in source.columns:
         (folder / "masks").rmdir()
     card = {
-        "name": source.name, "stands_for": source.stands_for, "notice": NOTICE, "licence": LICENCE, "seed": spec.seed, "pixels": source.size or spec.size,
+        "name": source.name, "stands_for": source.stands_for, "notice": NOTICE, "licence": LICENCE, "seed": spec.seed,
+        "pixels": source.size or spec.size,
         "patients": int(frame["patient"].nunique()), "pairs": len(frame), "columns": list(frame.columns),
         "captions": {"wrong": wrong, "missing": missing},
         "by_modality": {str(k): int(v) for k, v in frame["modality"].value_counts().items()} if "modality" in frame else {},

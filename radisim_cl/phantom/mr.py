@@ -43,7 +43,7 @@ SEQUENCES = {
     "T1": Sequence("spin echo", tr=550, te=12),
     "T2": Sequence("spin echo", tr=4500, te=100),
     "PD": Sequence("spin echo", tr=3000, te=25, fat_suppressed=True),
-    "FLAIR": Sequence("inversion recovery", tr=9000, te=110, ti=2500),
+    "FLAIR": Sequence("inversion recovery", tr=9000, te=110, ti=2400),
     "T1C": Sequence("spin echo", tr=550, te=12, contrast=True),
     "MRA": Sequence("inflow", tr=25, te=4, flip=25),
     "DWI": Sequence("spin echo", tr=5000, te=85, b=1000, fat_suppressed=True),

@@ -87,7 +87,7 @@ class Sampled:
         return out
 
     def labels(self, codes: dict[str, int]) -> npt.NDArray[np.uint8]:
-        """(size, size) codes of the structures, from the middle of each pixel; `body` for what has no code of its own, 0 outside."""
+        """(size, size) codes of the structures, from the position next to each pixel's middle; `body` for what has no code, 0 outside."""
         inside = codes.get("body", 0)
         by_part = np.array([codes.get(p.structure, inside) for p in self.body.parts] + [0], dtype=np.uint8)
         middle = self.index[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]

@@ -97,7 +97,7 @@ class Tube:
     Attributes:
         points: at least two, mm.
         radii: one for all points, or one a point, mm.
-        flat: (axis, factor): squeezed along x, y or z (0, 1, 2) to this factor of its thickness.
+        flat: (axis, factor): squeezed, or stretched, along x, y or z (0, 1, 2) to this factor of its thickness.
     """
 
     points: Sequence[Point]
@@ -113,7 +113,9 @@ class Tube:
 
     @property
     def box(self) -> tuple[Point, Point]:
-        p, r = np.asarray(self.points), np.asarray(self._r)[:, None]
+        p, r = np.asarray(self.points), np.tile(np.asarray(self._r, dtype=float)[:, None], 3)
+        if self.flat is not None:
+            r[:, self.flat[0]] *= max(1.0, self.flat[1])
         return _corners((p - r).min(0), (p + r).max(0))
 
     def inside(self, x: A, y: A, z: A) -> Mask:

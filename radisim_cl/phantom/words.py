@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from radisim_cl.phantom.body import Lesion
-from radisim_cl.phantom.exams import Picture
+from radisim_cl.phantom.exams import VISIBLE, Picture
 
 LEVELS = ("modality", "anatomy", "localization", "diagnosis", "grading")
 """From the coarsest question to the finest."""
@@ -124,7 +124,7 @@ def caption(level: str, picture: Picture, rng: np.random.Generator) -> str:
     if level == "grading":
         graded = [s for s in picture.lesions if grade(s)]
         if graded:
-            text = pick(rng, _GRADE[grade(graded[0])])
+            text = pick(rng, _seen(_GRADE[grade(graded[0])], picture))
             said = pick(rng, ["{t}", "{v} showing {t}", "{t}{p}", "This image shows {t}."])
             return said.format(t=text, v=view(picture, rng), p=at(graded[0].place))
     return what(picture, rng)
@@ -139,7 +139,7 @@ def where(picture: Picture, rng: np.random.Generator) -> str:
     """A caption that says what lies where: the finding's place, or the structures in the section."""
     seen = picture.lesions[0] if picture.lesions else None
     if seen and seen.place and rng.random() < 0.6:
-        return f"{view(picture, rng)} showing {finding(seen, rng)}{at(seen.place)}"
+        return f"{view(picture, rng)} showing {finding(seen, picture, rng)}{at(seen.place)}"
     if picture.exam.focus in picture.shares:
         return organ(picture, rng)
     large = sorted((s for s, share in picture.shares.items() if share > 0.01), key=lambda s: -picture.shares[s])[:6]
@@ -149,9 +149,14 @@ def where(picture: Picture, rng: np.random.Generator) -> str:
     return f"{view(picture, rng)} of the {region(picture, rng)} at the level of the {' and '.join(chosen)}"
 
 
-def finding(lesion: Lesion, rng: np.random.Generator) -> str:
+def finding(lesion: Lesion, picture: Picture, rng: np.random.Generator) -> str:
     """A finding in one of its names."""
-    return pick(rng, _FINDING.get(name(lesion), [name(lesion)]))
+    return pick(rng, _seen(_FINDING.get(name(lesion), [name(lesion)]), picture))
+
+
+def _seen(phrases: Sequence[str], picture: Picture) -> list[str]:
+    """Those that name no oedema where the picture has none."""
+    return [p for p in phrases if "oedema" not in p or picture.shares.get("oedema", 0) > VISIBLE]
 
 
 def what(picture: Picture, rng: np.random.Generator) -> str:
@@ -161,7 +166,7 @@ def what(picture: Picture, rng: np.random.Generator) -> str:
         said = pick(rng, ["{f}", "{v} of the {r}, {f}", "{v}: {f}", "This image shows {f}."])
         return said.format(f=found, v=view(picture, rng), r=region(picture, rng))
     seen = picture.lesions[0]
-    text = finding(seen, rng)
+    text = finding(seen, picture, rng)
     if seen.place and rng.random() < 0.35:
         text += at(seen.place)
     return pick(rng, ["{f}", "{v} of the {r} showing {f}", "{v}: {f}", "This image shows {f}.", "{v} with {f}"]).format(
@@ -182,7 +187,7 @@ def report(picture: Picture, rng: np.random.Generator) -> str:
     present = {name(s): s for s in picture.lesions}
     impression, findings = [], []
     for s in present.values():
-        text, place = finding(s, rng), at(s.place)
+        text, place = finding(s, picture, rng), at(s.place)
         doubt = rng.random() < 0.15
         impression.append(pick(rng, ["possible {}", "cannot exclude {}", "{} is suspected"]).format(text) if doubt else f"{text}{place}")
         findings.append(_SIGN.get(name(s), "{}").format(s.place or "chest"))

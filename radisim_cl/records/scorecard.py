@@ -83,3 +83,5 @@ class Scorecard(Record):
     suites: list[SuiteScore]
     missing: dict[str, str] = {}
     """Subtasks that could not be scored, and why."""
+    notice: str = ""
+    """The catalog's, on every page that shows a score."""

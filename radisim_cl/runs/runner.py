@@ -24,7 +24,7 @@ from radisim_cl.errors import EXIT_FAULT, GateStopped, InputError, Interrupted, 
 from radisim_cl.files import sha256, write_atomic
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
-from radisim_cl.models.export import export
+from radisim_cl.models.export import export, readme
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict
 from radisim_cl.records.ledger import Ledger
@@ -128,7 +128,7 @@ class Runner:
         folder = f"export/{state.stage + 1}-{name}"
         weights = self.engine.weights()
         if self.ledger:
-            export(weights, self.copy, self.run / folder)
+            export(weights, self.copy, self.run / folder, readme(self.plan, state.stage + 1))
         self._record(ev.StageFinished(stage=name, attempt=state.attempt, passed=bool(state.decided.passed), export=folder))
 
     def _train(self, stage: StagePlan) -> None:

@@ -25,7 +25,8 @@ def plan_table(plan: Plan) -> RenderableType:
                 f"seed {c.seed}\n"
                 f"{scale.model.arch}, {model}; global batch {scale.global_batch}, ZeRO {scale.zero}, {scale.precision}\n"
                 f"{scale.budget.samples:,} samples, of which {plan.reserve * scale.global_batch:,} in reserve for extensions (unspent: "
-                f"{scale.budget.unspent.replace('_', ' ')}); about {e.hours * 60:.0f} minutes here, to a factor of two\ndigest {plan.digest()[:16]}")
+                f"{scale.budget.unspent.replace('_', ' ')}); about {e.hours * 60:.0f} minutes here, to a factor of two\ndigest {plan.digest()[:16]}"
+                + f"\n{plan.catalog.notice}" * bool(plan.catalog.notice))
     stages = Table(title="Stages", title_justify="left")
     for column in ("", "stage", "steps", "samples", "lr", "losses", "gate"):
         stages.add_column(column, justify="right" if column in ("", "steps", "samples", "lr") else "left")
@@ -71,7 +72,7 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
     when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
     table = Table(title=f"{card.benchmark} {card.version}, {card.split} split, {when}, {card.samples:,} samples seen", title_justify="left",
                   caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail. "
-                          "* Not zero-shot: its sources were trained on.",
+                          "* Not zero-shot: its sources were trained on." + f"\n{card.notice}" * bool(card.notice),
                   caption_justify="left")
     for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", ""):
         table.add_column(column, justify="left" if column in ("subtask", "metric", "") else "right")
@@ -90,8 +91,14 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> Re
     return table
 
 
-def status_table(events: Sequence[ev.AnyEvent], state: RunState) -> RenderableType:
-    """The story of a run: a line an event that decided something."""
+def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "") -> RenderableType:
+    """The story of a run: a line an event that decided something.
+
+    Args:
+        events: of the ledger.
+        state: their fold.
+        notice: the catalog's.
+    """
     table = Table(show_header=False, box=None, padding=(0, 1))
     for e in events:
         match e:
@@ -126,7 +133,8 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState) -> RenderableTy
     last = f"at step {state.batch} of {state.target} of stage {state.name}" if state.started else ""
     mark = f"; rewound {state.rewinds} times" if state.rewinds else ""
     ended = state.status == "finished" and not mark
-    return table if ended else Group(table, Text(f"{state.status}{mark} {last}".strip()))
+    below = [Text(f"{state.status}{mark} {last}".strip())] * (not ended) + [Text(notice)] * bool(notice)
+    return Group(table, *below) if below else table
 
 
 def save_picture(page: Console, path: Path, title: str) -> None:

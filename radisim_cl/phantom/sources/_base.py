@@ -17,8 +17,8 @@ STRUCTURES: dict[int, str] = dict(enumerate(
      "gallbladder"), start=1))
 """The masks' pixel values and what they mean; `body` is what is inside the patient and none of the others."""
 _PARTS = {
-    "lungs": ("left lung", "right lung"),
-    "bones": ("ribs", "sternum", "clavicles", "scapulae", "spine", "pelvic bones", "sacrum", "left femur", "right femur"),
+    "lungs": ("left lung", "right lung", "granulomas"),
+    "bones": ("ribs", "sternum", "clavicles", "scapulae", "spine", "pelvic bones", "iliac bones", "sacrum", "left femur", "right femur"),
 }
 CODES: dict[str, int] = {part: code for code, name in STRUCTURES.items() for part in _PARTS.get(name, (name,))}
 """Pixel value by the name of an anatomical structure."""
