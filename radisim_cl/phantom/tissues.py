@@ -98,7 +98,7 @@ TISSUES: dict[str, Tissue] = {
     "cord": Tissue(35, 850, 80, 0.75, 0.9),
     "gland": Tissue(40, 1270, 58, 0.82, 1.8, uptake=0.25),
     "breast tumour": Tissue(50, 1100, 70, 0.85, 1.0, uptake=0.9),
-    # Degenerate meniscus or ligament, between whole and torn: T2 of mucoid change after Koller et al. 2018 (Eur Radiol 28:388).
+    # Degenerate meniscus or ligament: no measurement, values chosen between whole and torn.
     "mucoid": Tissue(55, 1100, 32, 0.6, 1.2),
 }
 """By name."""

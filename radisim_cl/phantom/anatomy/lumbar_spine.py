@@ -1,6 +1,6 @@
 """The lumbar spine: vertebrae, discs, canal, and the trunk around them; herniated discs and wedge fractures. The origin is the middle of L3.
 
-Sizes: Panjabi et al. 1992 (Spine 17:299, vertebrae), Hong et al. 2010 (J Korean Neurosurg Soc 48:519, discs), Been and Kalichman 2014 (Spine J
+Sizes: Panjabi et al. 1992 (Spine 17:299, vertebrae), Gilad and Nissan 1986 (Spine 11:154, discs), Been and Kalichman 2014 (Spine J
 14:87, lordosis), Saifuddin, Burnett and White 1998 (Spine 23:1452, level of the conus). Dry discs by age after Pfirrmann et al. 2001 (Spine
 26:1873) and Brinjikji et al. 2015 (AJNR 36:811); wedge deformity after Genant et al. 1993 (J Bone Miner Res 8:1137).
 """
