@@ -1,8 +1,8 @@
 """The knee: bones, cartilage, menisci, cruciate ligaments; tears. The origin is the middle of the joint on the tibial cartilage.
 
 Sizes of the average knee: Mahfouz et al. 2012 (Clin Orthop Relat Res 470:172, femoral condyles and tibial plateau), Eckstein et al. 2001 (Anat
-Embryol 203:147, cartilage), Fithian, Kelly and Mow 1990 (Clin Orthop 252:19, menisci), Girgis, Marshall and Monajem 1975 (Clin Orthop 106:216, cruciates);
-patella and tendons as in atlases. The ligaments are at the thick end of what is measured, so that a coarse picture has them.
+Embryol 203:147, cartilage), Fithian, Kelly and Mow 1990 (Clin Orthop 252:19, menisci), Girgis, Marshall and Monajem 1975 (Clin Orthop 106:216,
+cruciates); patella and tendons as in atlases. The ligaments are at the thick end of what is measured, so that a coarse picture has them.
 Tears: Stoller et al. 1987 (Radiology 163:731, signal that does and does not reach the surface of a meniscus), Robertson et al. 1994 (Radiology
 193:829, signs of a torn anterior cruciate ligament), Bergin et al. 2004 (AJR 182:1283, its mucoid degeneration).
 """
