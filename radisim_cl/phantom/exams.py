@@ -23,6 +23,8 @@ REGIONS = {"head": "head", "chest": "chest", "abdomen": "abdomen", "pelvis": "pe
 """Region to its file in `anatomy/`."""
 VISIBLE = 0.001
 """A finding is in a picture if it fills this share of it."""
+AIR_PATH, USUAL_PATH = 0.15, 3.5
+"""Line integrals: below the first there is no patient; above the second, about a frontal chest's, automatic exposure makes up for what is lost."""
 SLAB, SLAB_SECTIONS = 36.0, 6
 """Angiograms are maximum intensity projections of a slab: its thickness in mm, and how many sections it is made of."""
 
@@ -178,8 +180,10 @@ def _slab(section: Section) -> list[Section]:
 
 
 def _radiograph(shown: Body, exam: Exam, patient: Patient, centre: Point, width: float, rng: np.random.Generator, size: int) -> Picture:
-    exposure = dr.Exposure(float(np.exp(rng.uniform(np.log(4e3), np.log(4e4)))), float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.08, 0.16)))
     paths = dr.integrals(shown, "frontal" if exam.plane == "coronal" else "lateral", centre, width, size)
+    thick = float(np.median(paths[paths > AIR_PATH])) if (paths > AIR_PATH).any() else 0.0
+    photons = float(np.exp(rng.uniform(np.log(4e3), np.log(4e4)) + max(0, thick - USUAL_PATH)))
+    exposure = dr.Exposure(photons, float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.08, 0.16)))
     grey = dr.display(dr.transmitted(paths, exposure, rng), exposure, float(rng.uniform(0.75, 1.3)))
     tilt = float(rng.normal(0, 2))
     grey = ndimage.rotate(grey, tilt, reshape=False, order=1, mode="nearest")
