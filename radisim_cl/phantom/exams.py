@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Literal
@@ -161,6 +161,8 @@ def _tomogram(shown: Body, exam: Exam, patient: Patient, section: Section, rng: 
         grey = window(ct.scan(cut, sigma, rng))
     else:
         sequence = mr.SEQUENCES[exam.technique]
+        if exam.region == "breast" and sequence.contrast:  # fat would be as bright as what enhances
+            sequence = replace(sequence, fat_suppressed=True)
         sigma, strength = float(rng.uniform(0.01, 0.05)), float(rng.uniform(0, 0.5))
         scanned = mr.scan(cut, sequence, sigma, strength, rng)
         if sequence.kind == "inflow":

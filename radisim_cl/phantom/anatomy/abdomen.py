@@ -2,7 +2,7 @@
 
 The origin lies in front of the first lumbar vertebra, in the middle of the cavity. Sizes: ICRP 89 (2002, organ masses), Kratzer et al. 2003
 (J Ultrasound Med 22:1155, liver), Prassopoulos et al. 1997 (Eur Radiol 7:246, spleen), Emamian et al. 1993 (AJR 160:83, kidneys), Saisho et
-al. 2007 (Clin Anat 20:933, pancreas), Zhou et al. 2000 (Spine 25:2245, lumbar vertebrae).
+al. 2007 (Clin Anat 20:933, pancreas), Zhou et al. 2000 (Eur Spine J 9:242, lumbar vertebrae).
 """
 
 from __future__ import annotations

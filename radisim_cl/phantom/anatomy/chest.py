@@ -3,7 +3,7 @@
 Sizes: ICRP Publication 89 (2002; lungs, heart, wall) and Gray's Anatomy (vertebrae, ribs, trachea, oesophagus); aorta by age: Hager et al. 2002
 (J Thorac Cardiovasc Surg 123:1060); pulmonary artery: Edwards et al. 1998 (Br J Radiol 71:1018); depth of the chest and kyphosis grow with age
 (Fon et al. 1980, AJR 134:979). Findings: Hansell et al. 2008 (Radiology 246:697) for words and density, Bernheim et al. 2020 (Radiology
-295:200685) for COVID-19, Danzer 1919 (Am J Med Sci 157:513) for the cardiothoracic ratio, Rusch et al. 2009 (J Thorac Oncol 4:568) for
+295:685) for COVID-19, Danzer 1919 (Am J Med Sci 157:513) for the cardiothoracic ratio, Rusch et al. 2009 (J Thorac Oncol 4:568) for
 the stations of lymph nodes, which are enlarged from 10 mm on the short axis.
 """
 

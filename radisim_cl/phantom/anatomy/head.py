@@ -1,7 +1,7 @@
 """The head: skull, brain, ventricles, eyes, arteries; tumours and haemorrhage. The origin is the middle of the cranial cavity.
 
 Sizes: Blinkov and Glezer 1968 (brain), Rengachary and Ellenbogen 2005 (ventricles). Tumours: Louis et al. 2021 (WHO classification) for the
-kinds; edge, oedema and heterogeneity by grade of meningioma after Hale et al. 2018 (J Neurosurg 128:1396), overlapping between grades.
+kinds; edge, oedema and heterogeneity by grade of meningioma after Hale et al. 2018 (Neurosurg Focus 45:E4), overlapping between grades.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def _acl_tear(f: Frame, patient: Patient) -> Lesion:
               Part(stump, "ligament", f.tube([_point(low), _point((low + end) / 2 + wave), _point(end)], [thick, thick * 0.8, thick * 0.5])),
               Part(stump, "mucoid", f.tube([_point(low), _point(end)], thick * 0.4), 0.2, 3, within=(stump,))]
     centre = f.at(*course)
-    return Lesion("ACL tear", "anterior cruciate ligament", tuple(parts), centre, (10 * f.scale, 14 * f.scale, 14 * f.scale))
+    return Lesion("ACL tear", "", tuple(parts), centre, (10 * f.scale, 14 * f.scale, 14 * f.scale))
 
 
 def along(share: float) -> np.ndarray:

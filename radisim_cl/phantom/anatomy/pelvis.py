@@ -1,6 +1,6 @@
 """The pelvis from the iliac crests to the thighs: bones, hips, bladder, prostate or uterus, rectum; bladder stones.
 
-The origin lies in the middle of the pelvic inlet, 25 mm above the hips. Sizes: DeSilva and Zurada 2012 via ICRP 89 (2002, organ masses),
+The origin lies in the middle of the pelvic inlet, 25 mm above the hips. Sizes: ICRP 89 (2002, organ masses),
 Fischer and Mitteroecker 2015 (PNAS 112:5655, female and male pelvis), Noble et al. 1988 (Clin Orthop 235:148, proximal femur), Lukacz et al.
 2011 (Int J Clin Pract 65:1026, bladder capacity).
 """
