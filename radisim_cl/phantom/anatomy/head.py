@@ -31,7 +31,8 @@ def build(patient: Patient, findings: Sequence[str] = ()) -> Body:
         raise ValueError(f"no finding {unknown[0]!r} in a head; known: {', '.join(FINDINGS)}")
     rng = patient.rng("head")
     cavity = CAVITY * patient.size * (1 + 0.03 * rng.standard_normal(3))
-    parts = [*_skull(patient, cavity, rng), *_brain(patient, cavity, rng), *_face(patient, cavity, rng), *_arteries(cavity, rng)]
+    parts = [*_skull(patient, cavity), *_brain(patient, cavity, rng), *_face(patient, cavity, rng), *_arteries(cavity, rng),
+             *_harmless(patient, cavity)]
     lesions = tuple(_lesion(f, patient, cavity) for f in findings)
     reach = cavity + 30
     return Body("head", (*parts, *(p for lesion in lesions for p in lesion.parts)),
@@ -42,10 +43,10 @@ def _at(*p: float) -> Point:
     return float(p[0]), float(p[1]), float(p[2])
 
 
-def _skull(patient: Patient, c: np.ndarray, rng: np.random.Generator) -> list[Part]:
-    scalp = 4 + 2.5 * patient.fat
-    layers = [("", "skin", 9.5 + scalp), ("", "fat", 8.0 + scalp), ("", "muscle", 9.5), ("skull", "cortical bone", 7.5), ("skull", "marrow", 5.2),
-              ("skull", "cortical bone", 3.0), ("csf", "csf", 0.0)]
+def _skull(patient: Patient, c: np.ndarray) -> list[Part]:
+    scalp, thick = 4 + 2.5 * patient.fat, patient.rng("head", "skull").uniform(3.5, 7)
+    layers = [("", "skin", 5 + thick + scalp), ("", "fat", 3.5 + thick + scalp), ("", "muscle", 5 + thick), ("skull", "cortical bone", 3 + thick),
+              ("skull", "marrow", 3 + 0.55 * thick), ("skull", "cortical bone", 3.0), ("csf", "csf", 0.0)]
     face = Ellipsoid(_at(0, -0.42 * c[1], -0.85 * c[2]), _at(0.88 * c[0], 0.75 * c[1], 0.75 * c[2]), power=2.5)
     neck = Tube([_at(0, 0.15 * c[1], -0.6 * c[2]), _at(0, 0.2 * c[1], -2.4 * c[2])], 48 + 6 * patient.fat)
     out = [Part("", "fat", neck), Part("", "muscle", replace(neck, radii=44.0)), Part("", "fat", face),
@@ -91,6 +92,41 @@ def _brain(patient: Patient, c: np.ndarray, rng: np.random.Generator) -> list[Pa
             Part("csf", "csf", Ellipsoid(_at(s * 0.68 * c[0], -8, -6), _at(11, 2.2 + 0.03 * max(0, patient.age - 40), 12), turn=(0, 0, s * 20))),
         ]
     out.append(Part("ventricles", "csf", Ellipsoid(_at(0, 4, 4), _at(wide * 0.45, 14, 10))))
+    return out
+
+
+def _harmless(patient: Patient, c: np.ndarray) -> list[Part]:
+    """What many people have and what is neither tumour nor haemorrhage, although it is bright or dark like one: calcifications (Daghighi et al.
+    2007, Folia Morphol 66:115), white-matter lesions of age (Fazekas et al. 1987, AJR 149:351), an old infarct, a cyst."""
+    rng, old, out = patient.rng("head", "harmless"), max(0, patient.age - 35) / 55, []
+    if rng.random() < 0.2 + 0.5 * old:  # of the plexus, in the trigones
+        r = rng.uniform(2, 4.5)
+        out += [Part("ventricles", "calcification", Ellipsoid(_at(s * (18 + rng.normal(0, 1)), 0.3 * c[1] + rng.normal(0, 2), 17), _at(r, 1.3 * r, r),
+                                                             lobes=0.2)) for s in (-1, 1)]
+    if rng.random() < 0.5:
+        out.append(Part("", "calcification", Ellipsoid(_at(rng.normal(0, 0.8), 0.28 * c[1], 4), _at(*rng.uniform(2, 4, 3)))))  # pineal
+    if rng.random() < 0.1 + 0.3 * old:  # of the basal ganglia
+        r = rng.uniform(2.5, 6)
+        out += [Part("grey matter", "calcification", Ellipsoid(_at(s * (21 + rng.normal(0, 1.5)), -8 + rng.normal(0, 2), 4), _at(0.6 * r, r, r),
+                                                              lobes=0.4, phase=phase(rng))) for s in (-1, 1)]
+    if rng.random() < 0.15 + 0.3 * old:  # plaques of the falx
+        y, z = rng.uniform(-0.6, 0.2) * c[1], rng.uniform(0.4, 0.75) * c[2]
+        out.append(Part("", "calcification", Ellipsoid(_at(0, y, z), _at(rng.uniform(1, 2.2), rng.uniform(4, 14), rng.uniform(4, 10)))))
+    for _ in range(int(rng.integers(0, 2 + round(14 * old)))):
+        s = 1 if rng.random() < 0.5 else -1
+        at = _at(s * rng.uniform(16, 0.55 * c[0]), rng.uniform(-0.5, 0.6) * c[1], rng.uniform(8, 0.5 * c[2]))
+        out.append(Part("white matter", "oedema", Ellipsoid(at, _at(*rng.uniform(1.5, 2 + 4 * old, 3)), lobes=0.3, phase=phase(rng)),
+                        within=("white matter",)))
+    if rng.random() < 0.18:
+        s = 1 if rng.random() < 0.5 else -1
+        if rng.random() < 0.5:  # an infarct: what is left of it is fluid, and a scar around it
+            _, (x, y, z) = _lobe(rng)
+            at, r = _at(s * 1.25 * x * c[0], y * c[1], z * c[2]), rng.uniform(8, 17) * rng.uniform(0.8, 1.2, 3)
+            out.append(Part("white matter", "oedema", Ellipsoid(at, _at(*(1.25 * r)), lobes=0.3, phase=phase(rng)), within=("white matter",)))
+            out.append(Part("csf", "csf", Ellipsoid(at, _at(*r), lobes=0.4, phase=phase(rng)), within=BRAIN))
+        else:  # an arachnoid cyst in front of the temporal pole or beside the hemisphere
+            at = _at(s * 0.78 * c[0], rng.uniform(-0.45, -0.2) * c[1], rng.uniform(-0.3, 0.1) * c[2])
+            out.append(Part("csf", "csf", Ellipsoid(at, _at(*rng.uniform(9, 18, 3))), within=BRAIN))
     return out
 
 
@@ -178,13 +214,13 @@ def _haemorrhage(c: np.ndarray, rng: np.random.Generator) -> Lesion:
     if rng.random() < 0.55:  # in the brain
         lobe, (x, y, z) = _lobe(rng)
         at = _at(s * x * c[0] * 0.85, y * c[1] * 0.8, z * c[2])
-        r = rng.uniform(8, 17) * rng.uniform(0.8, 1.2, 3)
+        r = rng.uniform(6.5, 15) * rng.uniform(0.8, 1.2, 3)
         halo = Part("oedema", "oedema", Ellipsoid(at, _at(*(r * 1.3)), lobes=0.2, phase=phase(rng)), within=("white matter",))
         pool = Ellipsoid(at, _at(*r), lobes=0.18, phase=phase(rng))
         clot = Part("haemorrhage", "clot", pool, 0.05, 6, within=(*BRAIN, "oedema", "csf", "ventricles"))
         return Lesion("intracranial haemorrhage", f"{side} {lobe} lobe", (halo, clot), at, _at(*r))
     # Under the skull: what of the cavity the pushed-in brain leaves free.
-    depth, angle = rng.uniform(7, 14), rng.uniform(-0.6, 0.7)
+    depth, angle = rng.uniform(6, 12), rng.uniform(-0.6, 0.7)
     crescent = rng.random() < 0.6
     middle = np.array([s * np.cos(angle) * c[0], np.sin(angle) * c[1], rng.uniform(0.05, 0.4) * c[2]])
     within = (*BRAIN, "csf", "ventricles")
