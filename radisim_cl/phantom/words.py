@@ -183,28 +183,43 @@ def normal(picture: Picture, rng: np.random.Generator) -> str:
 
 
 def report(picture: Picture, rng: np.random.Generator) -> str:
-    """Findings and impression of a chest radiograph: positive, denied and doubtful, as reports have them."""
+    """Findings and impression of a chest radiograph: positive, denied and doubtful, as reports have them.
+
+    Something is said of as many organs whether they are sick or not, so that the length of a report does not tell.
+    """
     present = {name(s): s for s in picture.lesions}
-    impression, findings = [], []
+    impression = []
     for s in present.values():
-        text, place = finding(s, picture, rng), at(s.place)
-        doubt = rng.random() < 0.15
-        impression.append(pick(rng, ["possible {}", "cannot exclude {}", "{} is suspected"]).format(text) if doubt else f"{text}{place}")
-        findings.append(_SIGN.get(name(s), "{}").format(s.place or "chest"))
-    denied = [d for d, those in ABSENT["chest"].items() if d != "enlarged lymph nodes" and not present.keys() & set(those)]
-    if denied and rng.random() < 0.7:
-        findings.append(f"no {pick(rng, denied)}")
-    if "cardiomegaly" not in present and rng.random() < 0.5:
-        findings.append("heart size is normal")
-    if not impression:
-        impression.append(pick(rng, ["no acute cardiopulmonary process", "no pneumonia", "clear lungs", "no acute abnormality"]))
-    order = [int(i) for i in rng.permutation(len(findings))]
-    said = ". ".join(findings[i] for i in order)
-    return pick(rng, ["Impression: {i}. Findings: {f}.", "{i}. {f}.", "{f}. {i}."]).format(i=", ".join(impression), f=said or "unremarkable")
+        text = finding(s, picture, rng)
+        if rng.random() < 0.15:
+            text = pick(rng, ["possible {}", "cannot exclude {}", "{} is suspected"]).format(text)
+        elif len(present) == 1 and rng.random() < 0.4:
+            text += at(s.place)
+        impression.append(text)
+    findings = [pick(rng, _SIGN[name(s)]).format(s.place or "chest") for s in present.values()]
+    well = [said for sick, said in _WELL if not present.keys() & set(sick)]
+    said = [pick(rng, well[i]) for i in rng.permutation(len(well))]
+    findings += said[: max(0, int(rng.integers(1, 5)) - len(findings))]
+    told = ". ".join(findings[i] for i in rng.permutation(len(findings)))
+    return pick(rng, ["Impression: {i}. Findings: {f}.", "{i}. {f}.", "{f}. {i}."]).format(i=", ".join(impression) or pick(rng, _FREE), f=told)
 
 
 _SIGN = {
-    "pneumonia": "opacity in the {}", "pleural effusion": "blunting of the costophrenic angle, {}",
-    "cardiomegaly": "the cardiac silhouette is enlarged",
-    "COVID-19 pneumonia": "patchy peripheral opacities", "enlarged lymph nodes": "widened mediastinum",
+    "pneumonia": ["opacity in the {}", "airspace opacity, {}", "patchy consolidation of the {}"],
+    "pleural effusion": ["blunting of the costophrenic angle, {}", "fluid in the {}"],
+    "cardiomegaly": ["the cardiac silhouette is enlarged", "the heart is large"],
+    "COVID-19 pneumonia": ["patchy peripheral opacities", "opacities in both lungs"],
+    "enlarged lymph nodes": ["widened mediastinum", "the mediastinum is widened"],
 }
+"""By finding, what is seen of it; `{}` is its place."""
+_WELL: tuple[tuple[tuple[str, ...], list[str]], ...] = (
+    (ABSENT["chest"]["pneumonia"], ["no pneumonia", "the lungs are clear", "no focal opacity in either lung", "no consolidation"]),
+    (ABSENT["chest"]["pleural effusion"], ["no pleural effusion", "both costophrenic angles are sharp"]),
+    (("cardiomegaly",), ["heart size is normal", "the cardiac silhouette is not enlarged"]),
+    (ABSENT["chest"]["enlarged lymph nodes"], ["the mediastinum is not widened", "normal mediastinal contour"]),
+    ((), ["the ribs and the spine are intact", "no fracture is seen"]),
+)
+"""Findings, and what is said of a chest that has none of them."""
+_FREE = ["no acute cardiopulmonary process", "no pneumonia", "clear lungs", "no acute abnormality", "no radiographic evidence of pneumonia",
+         "normal chest", "no acute abnormality of heart or lungs", "clear lungs, no effusion"]
+"""Impressions of a chest without any finding."""
