@@ -96,7 +96,7 @@ def clean(cut: Sampled, sequence: Sequence) -> A:
 
 
 def bias_field(shape: tuple[int, int], strength: float, rng: np.random.Generator) -> A:
-    """A smooth positive field, exp of a random quadratic, within about exp(+-strength): receive coils (Sled, Zijdenbos and Evans 1998, IEEE TMI 17:87)."""
+    """A smooth positive field, exp of a random quadratic, within about exp(+-strength): receive coils (Sled et al. 1998, IEEE TMI 17:87)."""
     v, u = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
     c = rng.uniform(-1, 1, 5)
     poly = c[0] * u + c[1] * v + c[2] * u * v + c[3] * (u * u - 0.5) + c[4] * (v * v - 0.5)

@@ -13,7 +13,8 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     """Random numbers that belong to these names: the same on every machine, in any order, in any process.
 
     Philox is counter-based (Salmon et al. 2011), and its integers and uniforms are exact. Normal draws and sines go through the machine's
-    mathematics library, so that a last bit of a float, never of a decision made with `random` or `integers`, may differ.
+    mathematics library, so that a last bit of a float may differ between machines, never a decision made with `random` or `integers`; what
+    that does to pixels is said in `make.make`.
     """
     text = "\0".join(str(n) for n in (seed, *names))
     return np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

@@ -115,7 +115,7 @@ def caption(level: str, picture: Picture, rng: np.random.Generator) -> str:
         seen = view(picture, rng, coarse=rng.random() < 0.5)
         return pick(rng, ["{}", "This is a {} image.", "{} image", "Image made by {}."]).format(seen)
     if level == "anatomy":
-        if picture.exam.crop is not None and picture.exam.focus in picture.shares:
+        if picture.exam.crop is not None and picture.shares.get(picture.exam.focus, 0) > VISIBLE:
             return organ(picture, rng)
         said = pick(rng, ["{v} of the {r}", "{r} {v}", "This image is of the {r}, {v}.", "{v} showing the {r}"])
         return said.format(v=view(picture, rng), r=region(picture, rng))
@@ -140,7 +140,7 @@ def where(picture: Picture, rng: np.random.Generator) -> str:
     seen = picture.lesions[0] if picture.lesions else None
     if seen and seen.place and rng.random() < 0.6:
         return f"{view(picture, rng)} showing {finding(seen, picture, rng)}{at(seen.place)}"
-    if picture.exam.focus in picture.shares:
+    if picture.shares.get(picture.exam.focus, 0) > VISIBLE:
         return organ(picture, rng)
     large = sorted((s for s, share in picture.shares.items() if share > 0.01), key=lambda s: -picture.shares[s])[:6]
     if not large:

@@ -59,7 +59,7 @@ def test_a_finding_is_where_its_lesion_says(region: str, finding: str) -> None:
         low, high = (np.asarray(corner) for corner in body.field)
         assert np.all(low < lesion.centre)
         assert np.all(high > lesion.centre)
-            assert lesion.place or finding == "ACL tear"  # its name says where it is
+        assert lesion.place or finding == "ACL tear"  # its name says where it is
 
 
 def test_knees_are_of_either_side_with_the_medial_meniscus_towards_the_midline() -> None:
