@@ -76,6 +76,13 @@ def test_exports_load_with_stock_open_clip_and_give_the_same_embeddings(done: tu
     assert not torch.allclose(embeddings[0], embeddings[1]), "the second stage changed nothing"
 
 
+def test_exports_say_what_they_are(done: tuple[World, Path]) -> None:
+    for folder, stage in (("1-modality", "modality"), ("2-anatomy", "anatomy")):
+        text = (done[1] / "export" / folder / "README.md").read_text()
+        assert f"# toy, after stage {stage}" in text
+        assert "Synthetic" not in text
+
+
 def test_the_report_split_is_scored_at_every_accepted_stage(done: tuple[World, Path]) -> None:
     run = done[1]
     card = result(run, fold(read(run)[0]))

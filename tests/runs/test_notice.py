@@ -1,0 +1,101 @@
+"""Every page that shows a score on the phantom says that it is one, and no page of real data says so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import World
+from rich.console import Console, RenderableType
+
+from radisim_cl.bench import evaluate
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.models.build import build
+from radisim_cl.models.export import export, readme
+from radisim_cl.phantom import make, sheet
+from radisim_cl.records.ledger import read
+from radisim_cl.records.scorecard import Scorecard
+from radisim_cl.records.state import fold
+from radisim_cl.runs import directory, planning, scores
+from radisim_cl.runs.tables import plan_table, scorecard_table, status_table
+from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
+from radisim_cl.specs.curriculum import ModelSpec, load
+from radisim_cl.specs.plan import Plan
+
+
+@pytest.fixture
+def real(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan over data that are somebody's."""
+    monkeypatch.chdir(shared_world.root)
+    return planning.plan(load(shared_world.curriculum), shared_world.root / "curricula")
+
+
+@pytest.fixture
+def drawn(real: Plan) -> Plan:
+    """The same over a catalog that says that its data are drawn."""
+    return real.model_copy(update={"catalog": real.catalog.model_copy(update={"phantom": PhantomSpec()})})
+
+
+def page(content: RenderableType) -> str:
+    """What a terminal shows, on one line."""
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(content)
+    return re.sub(r"[\s│]+", " ", captured.get())
+
+
+def card(plan: Plan) -> Scorecard:
+    """A scorecard as a run makes it, of answers that the floors gave."""
+    frame = evaluate.floor_answers(plan.benchmark, plan.subtasks, Corpora(plan.catalog, plan.benchmark.version), "gate", 1)
+    return scores.card(plan, frame, "gate", "modality", 1, 64)
+
+
+def test_the_sentence_is_the_same_everywhere(drawn: Plan, real: Plan) -> None:
+    assert drawn.catalog.notice == make.NOTICE == sheet.NOTICE == SYNTHETIC
+    assert "nothing about patients" in SYNTHETIC
+    assert real.catalog.notice == ""
+
+
+def test_plans(drawn: Plan, real: Plan) -> None:
+    assert SYNTHETIC in page(plan_table(drawn))
+    assert "Synthetic" not in page(plan_table(real))
+
+
+def test_scorecards(drawn: Plan, real: Plan) -> None:
+    made = card(drawn)
+    assert made.notice == SYNTHETIC
+    assert SYNTHETIC in page(scorecard_table(made))
+    assert Scorecard.model_validate_json(made.model_dump_json()) == made
+    made = card(real)
+    assert made.notice == ""
+    assert "Synthetic" not in page(scorecard_table(made))
+    before = made.model_dump(exclude={"notice"})
+    assert Scorecard.model_validate(before) == made, "scorecards that were written earlier have no such field"
+
+
+def test_status_and_its_picture(drawn: Plan, real: Plan, shared_world: World, tmp_path: Path) -> None:
+    for name, plan in (("drawn", drawn), ("real", real)):
+        directory.create(plan, tmp_path / name, 1)
+        events, _ = read(tmp_path / name)
+        assert (SYNTHETIC in page(status_table(events, fold(events), plan.catalog.notice))) == (name == "drawn")
+        told = shared_world.cli("status", str(tmp_path / name), "--svg", str(tmp_path / f"{name}.svg"))
+        assert told.returncode == 0, told.stderr
+        svg = (tmp_path / f"{name}.svg").read_text().replace("&#160;", " ")
+        assert (SYNTHETIC in " ".join(told.stdout.split())) == (SYNTHETIC in svg) == (name == "drawn")
+
+
+def test_exports(drawn: Plan, real: Plan, shared_world: World, tmp_path: Path) -> None:
+    built = build(ModelSpec(arch=f"local-dir:{shared_world.root / 'model'}"), seed=0)
+    for name, plan in (("drawn", drawn), ("real", real)):
+        export(built.model.state_dict(), built, tmp_path / name, readme(plan, 1))
+        text = (tmp_path / name / "README.md").read_text()
+        _, head, body = text.split("---\n", 2)
+        assert yaml.safe_load(head)["library_name"] == "open_clip"
+        for words in ("after stage modality", "local-dir:", "| drawn | 180 | CC0 |", plan.curriculum.scale.model.arch, plan.digest()[:16]):
+            assert words in body
+        assert "anatomy" not in body, "a stage that it has not been through"
+        assert (SYNTHETIC in body) == (name == "drawn")
+    again = build(ModelSpec(arch=f"local-dir:{tmp_path / 'drawn'}"), seed=1)
+    assert again.config == built.config
