@@ -62,7 +62,7 @@ def _timm(visual: TimmModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
     features = trunk.forward_features(pixels)
     image: Tensor = visual.head(trunk.forward_head(features))
     if features.ndim == 3:  # tokens: class and register tokens first
-        prefix, (height, width) = trunk.num_prefix_tokens, trunk.patch_embed.grid_size
+        prefix, (height, width) = trunk.num_prefix_tokens, _rows_and_columns(trunk.patch_embed, pixels)
         if features.shape[1] != prefix + height * width:
             raise InputError(f"the vision tower ({type(trunk).__name__}) leaves out patches, so that places are lost")
         alone = features[:, prefix:].flatten(0, 1)[:, None].expand(-1, prefix + 1, -1)
@@ -74,6 +74,15 @@ def _timm(visual: TimmModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
         alone = features.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]
     patches: Tensor = visual.head(trunk.forward_head(alone))
     return image, patches.view(len(pixels), height, width, -1)
+
+
+def _rows_and_columns(embed: nn.Module, pixels: Tensor) -> tuple[int, int]:
+    """Of a timm patch embedding; XCiT's knows the side of a patch and not how many there are."""
+    if getattr(embed, "grid_size", None) is not None:
+        rows, columns = embed.grid_size  # type: ignore[misc]
+        return int(rows), int(columns)
+    side = int(embed.patch_size if isinstance(embed.patch_size, int) else embed.patch_size[0])  # type: ignore[index]
+    return pixels.shape[-2] // side, pixels.shape[-1] // side
 
 
 @torch.no_grad()

@@ -41,6 +41,7 @@ class Exam:
         findings: what the patient has.
         focus: a structure or finding that the picture must go through; "" for anywhere in the region.
         crop: side of the picture relative to the box around the focus; None shows the whole region, at the level of the focus.
+        loose: how much field and middle vary beyond the usual, as a share of the side, 0 to 0.5.
     """
 
     region: str
@@ -50,6 +51,7 @@ class Exam:
     findings: tuple[str, ...] = ()
     focus: str = ""
     crop: float | None = None
+    loose: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,8 @@ def _place(shown: Body, exam: Exam, rng: np.random.Generator, level: Lesion | No
         at[axis] = centre[axis] + rng.uniform(-0.45, 0.45) * extent[axis]
         if exam.crop is not None:
             at[across], width = centre[across], 2 * float(max(extent[across])) * exam.crop
-    width *= float(rng.uniform(0.93, 1.12))
-    at[across] += rng.uniform(-0.05, 0.05, 2) * width
+    width *= float(rng.uniform(0.93 - exam.loose / 2, 1.12 + exam.loose))
+    at[across] += rng.uniform(-1, 1, 2) * (0.05 + exam.loose / 2) * width
     return (float(at[0]), float(at[1]), float(at[2])), width
 
 

@@ -12,7 +12,7 @@ from radisim_cl.phantom.exams import Exam, body, take, volume
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
 from radisim_cl.phantom.sources._base import Make, Shot, Source, draw, graded, meeting, modality, plane
-from radisim_cl.phantom.sources.training import TOMOGRAPHY, film
+from radisim_cl.phantom.sources.training import LOOSE, TOMOGRAPHY, film
 
 _SEQUENCES: dict[str, dict[str, float]] = {
     "head": {"MRA": 3, "T1C": 2, "T1": 1, "T2": 1, "FLAIR": 1, "DWI": 0.6}, "breast": {"T1C": 1, "T1": 1, "T2": 1},
@@ -70,7 +70,7 @@ def _located(kinds: dict[str, tuple[str, ...]], organs: dict[str, tuple[str, ...
         for study, (kind, techniques) in enumerate(kinds.items()):
             region = list(organs)[int(rng.integers(len(organs)))]
             organ = organs[region][int(rng.integers(len(organs[region])))]
-            exam = Exam(region, modality(kind), techniques[int(rng.integers(len(techniques)))], "axial", (), organ)
+            exam = Exam(region, modality(kind), techniques[int(rng.integers(len(techniques)))], "axial", (), organ, loose=LOOSE)
             yield Shot(take(exam, patient, rng, size), study, masked=True)
 
     return make
@@ -122,22 +122,22 @@ _MASKED = (*_COLUMNS, "study", "mask")
 _BOTH: dict[str, tuple[str, ...]] = {"CT": ("soft tissue",), "MR": ("T1", "T2")}
 _KIDNEYS = ("left kidney", "right kidney")
 _AXIAL: tuple[Plane, ...] = ("axial",)
-_ABDOMEN = ("liver", "spleen", *_KIDNEYS, "stomach", "pancreas", "aorta", "vena cava")
+_ABDOMEN = ("liver", "spleen", *_KIDNEYS, "stomach", "pancreas")
 
 SOURCES = (
-    Source("internal_mr", "internal MR volumes (sequence, region)", 200, _mr_volumes, (*_COLUMNS, "study")),
+    Source("internal_mr", "internal MR volumes (sequence, region)", 160, _mr_volumes, (*_COLUMNS, "study")),
     Source("internal_modality", "internal images of three modalities", 300, _any_modality, _COLUMNS),
-    Source("lits_organs", "LiTS, organs cut out in three planes (MediMeTA)", 160, _organ_crops, (*_COLUMNS, "study"), prefix="lits"),
+    Source("lits_organs", "LiTS, organs cut out in three planes (MediMeTA)", 120, _organ_crops, (*_COLUMNS, "study"), prefix="lits"),
     Source("totalsegmentator", "TotalSegmentator CT (Wasserthal et al. 2023)", 260, _regions, _COLUMNS),
     Source("amos", "AMOS CT and MR (Ji et al. 2022)", 120, _located(_BOTH, {"abdomen": _ABDOMEN}), _MASKED),
     Source("chaos", "CHAOS CT and MR (Kavur et al. 2021)", 120, _located(_BOTH, {"abdomen": ("liver", "spleen", *_KIDNEYS)}), _MASKED),
-    Source("ct_org", "CT-ORG (Rister et al. 2020); its patients are LiTS's", 160,
+    Source("ct_org", "CT-ORG (Rister et al. 2020); its patients are LiTS's", 120,
            _located({"CT": ("soft tissue",)}, {"abdomen": ("liver", *_KIDNEYS), "chest": ("left lung", "right lung"), "pelvis": ("bladder",)}),
            _MASKED, prefix="lits"),
     Source("br35h", "Br35H brain MR (Hamada 2020)", 240,
            _one_slice("head", "MR", {"T1C": 3, "T2": 1, "FLAIR": 1}, {"glioma": 1, "meningioma": 1, "pituitary tumour": 0.6, "": 2.6}, _AXIAL,
                       dict.fromkeys(("glioma", "meningioma", "pituitary tumour"), "tumour")), _COLUMNS),
-    Source("mrnet", "MRNet knee MR (Bien et al. 2018)", 200, _knees, (*_COLUMNS, "study")),
+    Source("mrnet", "MRNet knee MR (Bien et al. 2018)", 180, _knees, (*_COLUMNS, "study")),
     Source("ct_ich", "Brain Hemorrhage CT (Hssayeni et al. 2020)", 240,
            _one_slice("head", "CT", {"brain": 1}, {"intracranial haemorrhage": 1, "": 1}, _AXIAL), _COLUMNS),
     Source("covid_ct", "COVID-19 CT (Zhao et al. 2020)", 240,

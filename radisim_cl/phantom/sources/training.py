@@ -34,6 +34,8 @@ FINDINGS: dict[str, dict[str, float]] = {
     "abdomen": {"liver lesion": 1, "renal cyst": 1}, "pelvis": {},
 }
 """By region, findings of tomography and how often each."""
+LOOSE = 0.25
+"""Where organs are to be found, fields vary, so that the middle of the picture is no answer."""
 _PLANES: dict[str, tuple[Plane, ...]] = {
     "ACL tear": ("sagittal",), "meniscal tear": ("sagittal",), "disc herniation": ("sagittal",), "enlarged lymph nodes": ("axial",),
     "pneumonia": ("axial", "axial", "coronal"), "COVID-19 pneumonia": ("axial", "axial", "coronal"),
@@ -135,7 +137,7 @@ def _own(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot
         region = draw(rng, {"abdomen": 4, "chest": 1, "pelvis": 1})
         organ = ORGANS[region][int(rng.integers(len(ORGANS[region])))]
         technique = TOMOGRAPHY[region][int(rng.integers(len(TOMOGRAPHY[region])))]
-        exam = Exam(region, modality(technique[0]), technique[1], "axial" if rng.random() < 0.8 else "coronal", (), organ)
+        exam = Exam(region, modality(technique[0]), technique[1], "axial" if rng.random() < 0.8 else "coronal", (), organ, loose=LOOSE)
         picture = take(exam, patient, rng, size)
         yield Shot(picture, study, caption=words.where(picture, rng), level="localization", masked=True)
 
