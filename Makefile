@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: install check test test-slow run schema clean
+.PHONY: install check test test-slow run perf schema clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,9 @@ test-slow: install
 
 run: install
 	$(BIN)/radisim-cl run radiologist
+
+perf: install
+	for file in perf/*.py; do $(BIN)/python $$file || exit 1; done
 
 schema: install
 	mkdir -p docs/schema

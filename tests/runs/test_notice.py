@@ -14,7 +14,7 @@ from radisim_cl.bench import evaluate
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.models.build import build
 from radisim_cl.models.export import export, readme
-from radisim_cl.phantom import make, sheet
+from radisim_cl.phantom import make
 from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
@@ -53,7 +53,7 @@ def card(plan: Plan) -> Scorecard:
 
 
 def test_the_sentence_is_the_same_everywhere(drawn: Plan, real: Plan) -> None:
-    assert drawn.catalog.notice == make.NOTICE == sheet.NOTICE == SYNTHETIC
+    assert drawn.catalog.notice == make.NOTICE == SYNTHETIC
     assert "nothing about patients" in SYNTHETIC
     assert real.catalog.notice == ""
 
