@@ -379,7 +379,7 @@ def test_volume_of_an_ellipsoid_by_slices(a: float, b: float, c: float, p: float
     assert total == pytest.approx(volume, rel=0.03)
 
 
-coordinate = st.floats(-40, 40)
+coordinate = st.integers(-400, 400).map(lambda tenths: tenths / 10)
 point = st.tuples(coordinate, coordinate, coordinate)
 phases = st.tuples(*[st.floats(0, 1)] * 9)
 ellipsoids = st.builds(Ellipsoid, point, st.tuples(radius, radius, radius), st.tuples(angle, angle, angle) | st.just((0.0, 0.0, 0.0)),
