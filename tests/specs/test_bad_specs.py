@@ -82,7 +82,7 @@ WRONG = {
                           "Known: final_lr, lr,"),
     "field of data": (ANATOMY, "  replay: 0.25", "  reply: 0.25  # here", "stages[1].data.reply", "Did you mean 'replay'?"),
     "field of a mixture": (MODALITY, "    weight: 3", "    wieght: 3  # here", "stages[0].data.mixture[0].wieght", "Did you mean 'weight'?",
-                           "Known: captions, source,"),
+                           "Known: captions, optional, source,"),
     "field of a loss": (ANATOMY, "kind: multi_positive", "kind: multi_positive\n  positive: claims  # here", "stages[1].losses[0].positive",
                         "Did you mean 'positives'?", "Known: kind, "),
     "field of a gate": (ANATOMY, "  looks: 2", "  look: 2  # here", "stages[1].gate.look", "Did you mean 'looks'?"),
