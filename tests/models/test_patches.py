@@ -27,7 +27,8 @@ def pixels(size: int, n: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("arch", "grid"), [("radisim-tiny", (8, 8)), ("radisim-tiny-xcit", (8, 8)), ("ViT-B-32", (7, 7)), ("RN50", (7, 7)), ("convnext_base", (7, 7))])
+@pytest.mark.parametrize(("arch", "grid"), [("radisim-tiny", (8, 8)), ("radisim-tiny-xcit", (8, 8)),
+                                            ("ViT-B-32", (7, 7)), ("RN50", (7, 7)), ("convnext_base", (7, 7))])
 @torch.no_grad()
 def test_patches_are_unit_vectors_on_the_grid_beside_the_image_embedding(arch: str, grid: tuple[int, int]) -> None:
     model = towers(arch)

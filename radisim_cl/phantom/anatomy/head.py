@@ -121,9 +121,9 @@ def _harmless(patient: Patient, c: np.ndarray) -> list[Part]:
         s = 1 if rng.random() < 0.5 else -1
         if rng.random() < 0.5:  # an infarct: what is left of it is fluid, and a scar around it
             _, (x, y, z) = _lobe(rng)
-            at, r = _at(s * 1.25 * x * c[0], y * c[1], z * c[2]), rng.uniform(8, 17) * rng.uniform(0.8, 1.2, 3)
-            out.append(Part("white matter", "oedema", Ellipsoid(at, _at(*(1.25 * r)), lobes=0.3, phase=phase(rng)), within=("white matter",)))
-            out.append(Part("csf", "csf", Ellipsoid(at, _at(*r), lobes=0.4, phase=phase(rng)), within=BRAIN))
+            at, size = _at(s * 1.25 * x * c[0], y * c[1], z * c[2]), rng.uniform(8, 17) * rng.uniform(0.8, 1.2, 3)
+            out.append(Part("white matter", "oedema", Ellipsoid(at, _at(*(1.25 * size)), lobes=0.3, phase=phase(rng)), within=("white matter",)))
+            out.append(Part("csf", "csf", Ellipsoid(at, _at(*size), lobes=0.4, phase=phase(rng)), within=BRAIN))
         else:  # an arachnoid cyst in front of the temporal pole or beside the hemisphere
             at = _at(s * 0.78 * c[0], rng.uniform(-0.45, -0.2) * c[1], rng.uniform(-0.3, 0.1) * c[2])
             out.append(Part("csf", "csf", Ellipsoid(at, _at(*rng.uniform(9, 18, 3))), within=BRAIN))
