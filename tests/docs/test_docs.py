@@ -48,7 +48,7 @@ def test_commands_do_what_they_say(command: str, place: Path) -> None:
         pytest.skip("RADISIM_REAL does not name the open sample's folder")
     line, _, target = command.partition(" > ")
     words = shlex.split(line)[1:]
-    if words[0] == "run" and "--profile" not in words:
+    if words[0] in ("run", "plan", "validate") and "--profile" not in words:
         words += SMOKE  # the same command at the scale of a test
     if words[0] in ("run", "plan", "validate", "ls") or words[:2] == ["phantom", "make"]:
         words += SMALL * ("--catalog" not in words and "open_sample" not in command)
