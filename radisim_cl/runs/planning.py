@@ -45,10 +45,11 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     benchmark = _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
     catalog = _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
     problems += _scale_problems(spec)
-    if catalog and catalog.phantom and spec.scale.synthetic == "refuse":
+    refused = bool(catalog and catalog.phantom and spec.scale.synthetic == "refuse")
+    if refused and catalog:
         problems.append(spec.problem(("profiles", spec.profile), f"profile {spec.profile!r} refuses synthetic images, and catalog "
                                      f"{catalog.name!r} has no others; give the real data's with --catalog"))
-    if benchmark is None or catalog is None:
+    if benchmark is None or catalog is None or refused:
         raise SpecError(problems)
     catalog = ready(catalog)
     templates = _get(problems, catalog, ("templates",), lambda: load_templates(catalog.templates, near) if catalog.templates else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections import Counter, defaultdict
@@ -440,3 +441,25 @@ def test_a_stage_none_of_whose_losses_has_what_it_needs_is_refused(here: World) 
     (problem,) = refused()
     assert problem.field == "stages[0].losses"
     assert "no source offers mask" in problem.message
+
+
+def test_an_optional_source_that_the_catalog_lacks_is_left_out_and_the_others_take_its_share(here: World) -> None:
+    set_data(here, "modality", mixture=[CT | {"weight": 1}, OTHERS | {"weight": 1}])
+    without = make().stages[0]
+    set_data(here, "modality", mixture=[CT | {"weight": 1}, {"source": "elsewhere", "weight": 5, "optional": True}, OTHERS | {"weight": 1}])
+    stage = make().stages[0]
+    assert stage.left_out == ["elsewhere"]
+    assert [e.share for e in stage.entries] == [e.share for e in without.entries]
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(plan_table(make()))
+    assert "elsewhere" in console.export_text()
+    set_data(here, "modality", mixture=[{"source": "elsewhere", "optional": True}])
+    (problem,) = refused()
+    assert "none of its sources" in str(problem)
+
+
+def test_a_profile_for_real_data_refuses_the_phantom_before_it_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RADISIM_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(SpecError, match="refuses synthetic images, and catalog 'phantom' has no others"):
+        planning.plan(load("radiologist", profile="paper"))
+    assert not (tmp_path / "cache").exists()
