@@ -11,7 +11,7 @@ from radisim_cl.phantom import words
 from radisim_cl.phantom.exams import Exam, body, take, volume
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
-from radisim_cl.phantom.sources._base import Make, Shot, Source, draw, graded, meeting, modality, plane
+from radisim_cl.phantom.sources._base import MEETS, Make, Shot, Source, draw, graded, meeting, modality, plane
 from radisim_cl.phantom.sources.training import LOOSE, TOMOGRAPHY, film
 
 _SEQUENCES: dict[str, dict[str, float]] = {
@@ -103,11 +103,17 @@ def _knees(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Sh
 
 
 def _nodes(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
-    """Every patient of the set has enlarged nodes; negatives are slices without one."""
+    """Every patient of the set has enlarged nodes; negatives are slices without one, at heights at which others have theirs."""
     finding = "enlarged lymph nodes"
-    picture = meeting(Exam("chest", "CT", "mediastinum", "axial", (finding,), finding), patient, rng, size)
+    exam = Exam("chest", "CT", "mediastinum", "axial", (finding,))
+    picture = meeting(replace(exam, focus=finding), patient, rng, size)
     yield Shot(picture, 0, labels=words.label(picture))
-    yield Shot(meeting(Exam("chest", "CT", "mediastinum", "axial", (finding,)), patient, rng, size, shows=False), 0, labels="normal")
+    for i in range(MEETS):
+        other = body(replace(patient, name=f"{patient.name}/{i}"), "chest", (finding,)).lesions[0]
+        picture = take(exam, patient, rng, size, other)
+        if not picture.lesions:
+            yield Shot(picture, 0, labels="normal")
+            return
 
 
 def _grades(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
