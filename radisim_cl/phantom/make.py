@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -138,12 +139,25 @@ def _each(tasks: list[_Task], processes: int) -> Iterator[list[Row]]:
         return
     # Not forked: the parent may have torch's threads, which a fork would not copy.
     with ProcessPoolExecutor(processes, get_context("spawn"), _helper) as pool:
-        yield from pool.map(_some, tasks)
+        with _uninterrupted():  # Ctrl-C is for this process; those that start here inherit that they ignore it, from their first instruction
+            made = pool.map(_some, tasks)
+        yield from made
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # which alone may set this
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _helper() -> None:
-    """In each process of the pool: Ctrl-C is for the one that started it, and when that one is gone, so is this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In each process of the pool: when the one that started it is gone, so is this one."""
     parent = parent_process()
     assert parent is not None
     threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
