@@ -152,7 +152,7 @@ class Towers(nn.Module):
 
     def image(self, images: Tensor) -> Tensor:
         """(b, D) unit image embeddings in float32."""
-        pixels = (images.float() - self.mean) / self.std
+        pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             out = self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
         return nn.functional.normalize(out.float(), dim=-1)
@@ -163,7 +163,7 @@ class Towers(nn.Module):
         Raises:
             InputError: the tower gives no patch embeddings.
         """
-        pixels = (images.float() - self.mean) / self.std
+        pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             image, places = patches.image_and_patches(self.clip.visual, pixels)  # type: ignore[arg-type]
         return nn.functional.normalize(image.float(), dim=-1), nn.functional.normalize(places.flatten(1, 2).float(), dim=-1)

@@ -165,7 +165,7 @@ def _tomogram(shown: Body, exam: Exam, patient: Patient, section: Section, rng: 
         sequence = mr.SEQUENCES[exam.technique]
         if exam.region == "breast" and sequence.contrast:  # fat would be as bright as what enhances
             sequence = replace(sequence, fat_suppressed=True)
-        sigma, strength = float(rng.uniform(0.01, 0.05)), float(rng.uniform(0, 0.5))
+        sigma, strength = float(rng.uniform(0.01, 0.035)), float(rng.uniform(0, 0.4))
         scanned = mr.scan(cut, sequence, sigma, strength, rng)
         if sequence.kind == "inflow":
             scanned = np.maximum.reduce([scanned, *(mr.scan(s.cut(shown), sequence, sigma, strength, rng) for s in _slab(section))])
@@ -205,9 +205,9 @@ def _displayed(grey: A, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
     They say nothing about the patient, so they are what keeps a histogram from knowing the diagnosis.
     """
-    gamma, low, high, equal = float(np.exp(rng.uniform(-0.45, 0.45))), float(rng.uniform(0, 0.12)), float(rng.uniform(0.8, 1)), float(rng.random())
+    gamma, low, high, equal = float(np.exp(rng.uniform(-0.3, 0.3))), float(rng.uniform(0, 0.12)), float(rng.uniform(0.8, 1)), float(rng.random())
     out = np.clip(grey, 0, 1) ** gamma
-    if equal < 0.25:  # as displays with histogram equalisation do, in part
+    if equal < 0.15:  # as displays with histogram equalisation do, in part
         rank = np.searchsorted(np.sort(out, axis=None), out, side="left") / out.size
         out = 0.5 * out + 0.5 * rank
     return np.asarray(np.round(255 * (low + (high - low) * out)), dtype=np.uint8)

@@ -399,9 +399,9 @@ def _pneumonia(c: _Build, rng: np.random.Generator) -> Lesion:
     lobes = {"upper": (0.12, -0.1, 0.42), "lower": (0.12, 0.4, -0.14)} | ({"middle": (0.15, -0.4, -0.1)} if s < 0 else {})
     lobe = list(lobes)[int(rng.integers(len(lobes)))]
     at = c.inside(s, *(np.asarray(lobes[lobe]) + rng.uniform(-0.1, 0.1, 3)))
-    first = rng.uniform(20, 32) * rng.uniform(0.85, 1.2, 3) * c.s
+    first = rng.uniform(32, 46) * rng.uniform(0.85, 1.2, 3) * c.s
     foci = [(np.asarray(at), first)]
-    if rng.random() < 0.4:
+    if rng.random() < 0.6:
         foci.append((np.asarray(at) + rng.uniform(-1, 1, 3) * (28, 28, 36), first * rng.uniform(0.4, 0.65)))
     halos, cores = [], []
     for middle, r in foci:
@@ -418,14 +418,14 @@ def _pneumonia(c: _Build, rng: np.random.Generator) -> Lesion:
 def _covid(c: _Build, rng: np.random.Generator) -> Lesion:
     sides = [1, -1] if rng.random() < 0.5 else [-1, 1]
     level, parts, first = rng.uniform(-0.2, 0.25), [], None
-    for i in range(int(rng.integers(3, 9))):
+    for i in range(int(rng.integers(5, 12))):
         # Most in the back and low, the first ones at one height on both sides.
         angle, up = rng.uniform(-0.3, 1.35), level + rng.normal(0, 0.06) if i < 4 else rng.uniform(-0.35, 0.45)
         out = 0.84 * np.sqrt(1 - up**2)
         at = c.inside(sides[i % 2], out * np.cos(angle), out * np.sin(angle), up)
-        deep, broad = rng.uniform(9, 16), rng.uniform(14, 24)
+        deep, broad = rng.uniform(12, 20), rng.uniform(18, 30)
         turn = (0.0, 0.0, float(np.degrees(sides[i % 2] * angle)))
-        r, edge = _at(deep, broad, rng.uniform(13, 22)), phase(rng)
+        r, edge = _at(deep, broad, rng.uniform(16, 27)), phase(rng)
         shape = Ellipsoid(at, r, turn, lobes=0.3, waves=2.5, phase=edge)
         parts.append(Part("COVID-19 pneumonia", "ground glass", shape, 0.5, 5, within=LUNGS))
         if rng.random() < 0.35:
@@ -457,12 +457,12 @@ def _enlarged(c: _Build, rng: np.random.Generator) -> Lesion:
     names = [str(n) for n in rng.permutation(list(_STATIONS))]
     # Disease spreads to stations near the first.
     names[1:] = sorted(names[1:], key=lambda n: abs(_STATIONS[n][2] - _STATIONS[names[0]][2]))
-    sites = [np.asarray(_station(c, n)) for n in names[: int(rng.integers(1, 4))]]
+    sites = [np.asarray(_station(c, n)) for n in names[: int(rng.integers(2, 4))]]
     beside = 4 * np.sign(sites[0][0])
     sites[1:1] = [sites[0] + (beside, 17, rng.uniform(-6, 6)), sites[0] + (beside, -17, rng.uniform(-6, 6))][: int(rng.integers(1, 3))]  # in clusters
     nodes = []
     for i, at in enumerate(sites):
-        short = rng.uniform(18, 24) / 2 if i == 0 else rng.uniform(12, 22) / 2
+        short = rng.uniform(30, 42) / 2 if i == 0 else rng.uniform(20, 34) / 2
         r = _at(short, short * rng.uniform(1, 1.3), short * rng.uniform(1.1, 1.6))
         nodes.append(Ellipsoid(_at(*at), r, lobes=0.08, phase=phase(rng)))
     parts = tuple(Part("enlarged lymph nodes", "lymph node", n, within=("", "lymph nodes", *LUNGS)) for n in nodes)

@@ -177,7 +177,7 @@ def _lesion(finding: str, patient: Patient, c: np.ndarray) -> Lesion:
     if finding == "glioma":
         return _glioma(c, rng)
     if finding == "pituitary tumour":
-        r = rng.uniform(8, 15) * np.array([rng.uniform(0.9, 1.2), 1, rng.uniform(1, 1.35)])
+        r = rng.uniform(11, 18) * np.array([rng.uniform(0.9, 1.2), 1, rng.uniform(1, 1.35)])
         at = _at(rng.normal(0, 1.5), -0.25 * c[1], -0.5 * c[2] + 0.55 * r[2])
         shape = Ellipsoid(at, _at(*r), lobes=0.08, phase=phase(rng))
         return Lesion(finding, "sella", (Part("pituitary tumour", "pituitary tumour", shape, rng.uniform(0.03, 0.12), 5),), at, _at(*r))
@@ -190,7 +190,7 @@ def _glioma(c: np.ndarray, rng: np.random.Generator) -> Lesion:
     side, s = ("left", 1) if rng.random() < 0.5 else ("right", -1)
     lobe, (x, y, z) = _lobe(rng)
     at = _at(s * x * c[0], y * c[1], z * c[2])
-    r = rng.uniform(10, 21) * rng.uniform(0.8, 1.2, 3)
+    r = rng.uniform(17, 27) * rng.uniform(0.85, 1.2, 3)
     edge = phase(rng)
     around = Ellipsoid(at, _at(*(r * rng.uniform(1.3, 1.8))), lobes=0.35, waves=3, phase=phase(rng))
     swelling = Part("oedema", "oedema", around, 0.06, 9, within=("white matter",))
@@ -214,13 +214,13 @@ def _haemorrhage(c: np.ndarray, rng: np.random.Generator) -> Lesion:
     if rng.random() < 0.55:  # in the brain
         lobe, (x, y, z) = _lobe(rng)
         at = _at(s * x * c[0] * 0.85, y * c[1] * 0.8, z * c[2])
-        r = rng.uniform(6.5, 15) * rng.uniform(0.8, 1.2, 3)
+        r = rng.uniform(9, 17) * rng.uniform(0.8, 1.2, 3)
         halo = Part("oedema", "oedema", Ellipsoid(at, _at(*(r * 1.3)), lobes=0.2, phase=phase(rng)), within=("white matter",))
         pool = Ellipsoid(at, _at(*r), lobes=0.18, phase=phase(rng))
         clot = Part("haemorrhage", "clot", pool, 0.05, 6, within=(*BRAIN, "oedema", "csf", "ventricles"))
         return Lesion("intracranial haemorrhage", f"{side} {lobe} lobe", (halo, clot), at, _at(*r))
     # Under the skull: what of the cavity the pushed-in brain leaves free.
-    depth, angle = rng.uniform(6, 12), rng.uniform(-0.6, 0.7)
+    depth, angle = rng.uniform(8, 13), rng.uniform(-0.6, 0.7)
     crescent = rng.random() < 0.6
     middle = np.array([s * np.cos(angle) * c[0], np.sin(angle) * c[1], rng.uniform(0.05, 0.4) * c[2]])
     within = (*BRAIN, "csf", "ventricles")
@@ -238,7 +238,7 @@ def _haemorrhage(c: np.ndarray, rng: np.random.Generator) -> Lesion:
 def _meningioma(grade: int, c: np.ndarray, rng: np.random.Generator) -> Lesion:
     side, s = ("left", 1) if rng.random() < 0.5 else ("right", -1)
     step = grade - 2 + rng.normal(0, 0.33)  # how bad it looks: the grades overlap
-    size = float(np.clip(15 + 3.5 * step + rng.normal(0, 1.5), 8, 26))
+    size = float(np.clip(20 + 4.5 * step + rng.normal(0, 1.5), 11, 32))
     up, around = rng.uniform(0.1, 0.85), rng.uniform(-np.pi / 2.3, np.pi / 2.3)
     direction = np.array([s * np.cos(around) * np.sqrt(1 - up**2), np.sin(around) * np.sqrt(1 - up**2), up])
     place = "convexity" if up < 0.7 else "parasagittal region"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from radisim_cl.phantom.exams import Exam, Modality, Picture, take
+from radisim_cl.phantom.exams import Exam, Modality, Picture, body, take
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
 
 STRUCTURES: dict[int, str] = dict(enumerate(
     ("body", "liver", "spleen", "left kidney", "right kidney", "stomach", "pancreas", "aorta", "vena cava", "bladder", "lungs", "bones", "heart",
-     "gallbladder"), start=1))
+     "gallbladder", "glioma", "meningioma", "pituitary tumour", "intracranial haemorrhage", "pneumonia", "COVID-19 pneumonia",
+     "enlarged lymph nodes", "ACL tear", "meniscal tear"), start=1))
 """The masks' pixel values and what they mean; `body` is what is inside the patient and none of the others."""
 _PARTS = {
     "lungs": ("left lung", "right lung", "granulomas"),
     "bones": ("ribs", "sternum", "clavicles", "scapulae", "spine", "pelvic bones", "iliac bones", "sacrum", "left femur", "right femur"),
+    "intracranial haemorrhage": ("haemorrhage",),
 }
 CODES: dict[str, int] = {part: code for code, name in STRUCTURES.items() for part in _PARTS.get(name, (name,))}
 """Pixel value by the name of an anatomical structure."""
@@ -34,7 +36,7 @@ class Shot:
         labels: as in a manifest: `name[@place]`, joined by `|`.
         caption: the corpus's own, "" where it has none.
         level: which stage's question the caption answers.
-        masked: whether the corpus has its organ mask.
+        masked: whether the corpus has its mask.
     """
 
     picture: Picture
@@ -98,6 +100,12 @@ def meeting(exam: Exam, patient: Patient, rng: np.random.Generator, size: int, s
         if bool(picture.lesions) == (shows and bool(exam.findings)):
             break
     return picture
+
+
+def spared(exam: Exam, patient: Patient, rng: np.random.Generator, size: int) -> Picture:
+    """The same exam of a patient without its finding, at the height at which it would be: technique, plane and height give nothing away."""
+    level = body(patient, exam.region, exam.findings).lesions[0] if exam.modality != "DR" else None
+    return take(replace(exam, findings=(), focus=""), patient, rng, size, level)
 
 
 def graded(rng: np.random.Generator, shares: tuple[float, float, float] = (0.42, 0.33, 0.25)) -> str:

@@ -11,7 +11,7 @@ from radisim_cl.phantom import words
 from radisim_cl.phantom.exams import Exam, body, take, volume
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
-from radisim_cl.phantom.sources._base import MEETS, Make, Shot, Source, draw, graded, meeting, modality, plane
+from radisim_cl.phantom.sources._base import MEETS, Make, Shot, Source, draw, graded, meeting, modality, plane, spared
 from radisim_cl.phantom.sources.training import LOOSE, TOMOGRAPHY, film
 
 _SEQUENCES: dict[str, dict[str, float]] = {
@@ -84,11 +84,8 @@ def _one_slice(region: str, kind: str, technique: dict[str, float], findings: di
         ill = draw(rng, findings)
         finding = ill or draw(rng, {f: w for f, w in findings.items() if f})
         finding = graded(rng) if finding == "meningioma" else finding
-        exam = Exam(region, modality(kind), draw(rng, technique), plane(rng, planes))
-        if ill:
-            picture = meeting(replace(exam, findings=(finding,), focus=finding if kind != "DR" else ""), patient, rng, size)
-        else:
-            picture = take(exam, patient, rng, size, body(patient, region, (finding,)).lesions[0] if kind != "DR" else None)
+        exam = Exam(region, modality(kind), draw(rng, technique), plane(rng, planes), (finding,), finding if kind != "DR" else "")
+        picture = meeting(exam, patient, rng, size) if ill else spared(exam, patient, rng, size)
         label = words.label(picture)
         yield Shot(picture, 0, labels=(names or {}).get(label.partition("@")[0], label))
 
@@ -131,13 +128,13 @@ _AXIAL: tuple[Plane, ...] = ("axial",)
 _ABDOMEN = ("liver", "spleen", *_KIDNEYS, "stomach", "pancreas")
 
 SOURCES = (
-    Source("internal_mr", "internal MR volumes (sequence, region)", 160, _mr_volumes, (*_COLUMNS, "study")),
+    Source("internal_mr", "internal MR volumes (sequence, region)", 200, _mr_volumes, (*_COLUMNS, "study")),
     Source("internal_modality", "internal images of three modalities", 300, _any_modality, _COLUMNS),
     Source("lits_organs", "LiTS, organs cut out in three planes (MediMeTA)", 120, _organ_crops, (*_COLUMNS, "study"), prefix="lits"),
     Source("totalsegmentator", "TotalSegmentator CT (Wasserthal et al. 2023)", 260, _regions, _COLUMNS),
-    Source("amos", "AMOS CT and MR (Ji et al. 2022)", 120, _located(_BOTH, {"abdomen": _ABDOMEN}), _MASKED),
-    Source("chaos", "CHAOS CT and MR (Kavur et al. 2021)", 120, _located(_BOTH, {"abdomen": ("liver", "spleen", *_KIDNEYS)}), _MASKED),
-    Source("ct_org", "CT-ORG (Rister et al. 2020); its patients are LiTS's", 120,
+    Source("amos", "AMOS CT and MR (Ji et al. 2022)", 200, _located(_BOTH, {"abdomen": _ABDOMEN}), _MASKED),
+    Source("chaos", "CHAOS CT and MR (Kavur et al. 2021)", 200, _located(_BOTH, {"abdomen": ("liver", "spleen", *_KIDNEYS)}), _MASKED),
+    Source("ct_org", "CT-ORG (Rister et al. 2020); its patients are LiTS's", 200,
            _located({"CT": ("soft tissue",)}, {"abdomen": ("liver", *_KIDNEYS), "chest": ("left lung", "right lung"), "pelvis": ("bladder",)}),
            _MASKED, prefix="lits"),
     Source("br35h", "Br35H brain MR (Hamada 2020)", 240,

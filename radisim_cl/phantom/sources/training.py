@@ -10,7 +10,7 @@ from radisim_cl.phantom import words
 from radisim_cl.phantom.exams import Exam, take
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
-from radisim_cl.phantom.sources._base import Make, Shot, Source, draw, graded, meeting, modality, plane
+from radisim_cl.phantom.sources._base import STRUCTURES, Make, Shot, Source, draw, graded, meeting, modality, plane, spared
 
 TOMOGRAPHY = {
     "head": (("CT", "brain"), ("MR", "T1"), ("MR", "T2"), ("MR", "FLAIR"), ("MR", "T1C"), ("MR", "MRA"), ("MR", "DWI")),
@@ -36,6 +36,11 @@ FINDINGS: dict[str, dict[str, float]] = {
 """By region, findings of tomography and how often each."""
 LOOSE = 0.25
 """Where organs are to be found, fields vary, so that the middle of the picture is no answer."""
+_TRUNK = {"abdomen": 4.0, "chest": 1.0, "pelvis": 1.0}
+_OUTLINED = {"head": 3.0, "chest": 2.5, "knee": 2.0}
+"""Regions of an institution's outlined organs, and of its outlined findings."""
+SPARED = 0.7
+"""Of normal slices with labels, the share that are of an exam that could have shown a finding of the region."""
 _PLANES: dict[str, tuple[Plane, ...]] = {
     "ACL tear": ("sagittal",), "meniscal tear": ("sagittal",), "disc herniation": ("sagittal",), "enlarged lymph nodes": ("axial",),
     "pneumonia": ("axial", "axial", "coronal"), "COVID-19 pneumonia": ("axial", "axial", "coronal"),
@@ -51,8 +56,8 @@ def tomogram(region: str, finding: str, rng: np.random.Generator, organs: float 
     if finding in ("glioma", "pituitary tumour") or finding.startswith("meningioma"):
         technique = ("MR", draw(rng, {"T1C": 0.6, "T2": 0.2, "FLAIR": 0.2}))
     fixed = {"intracranial haemorrhage": ("CT", "brain"), "pneumonia": ("CT", "lung"), "COVID-19 pneumonia": ("CT", "lung"),
-             "enlarged lymph nodes": ("CT", "mediastinum"), "ACL tear": ("MR", "PD"), "meniscal tear": ("MR", "PD"), "breast tumour": ("MR", "T1C")}
-    technique = fixed.get(finding, technique)
+             "enlarged lymph nodes": ("CT", "mediastinum"), "breast tumour": ("MR", "T1C")}
+    technique = ("MR", draw(rng, {"PD": 2, "T2": 1})) if finding in ("ACL tear", "meniscal tear") else fixed.get(finding, technique)
     if region == "head" and not finding and rng.random() < 0.3:
         technique = ("CT", "brain")
     if finding:
@@ -72,18 +77,20 @@ def film(region: str, findings: tuple[str, ...], rng: np.random.Generator, later
 
 def _figures(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
     """Figures of articles: everything, in few pictures each, captioned by whoever wrote it."""
-    region = draw(rng, {"head": 3, "chest": 3, "abdomen": 3, "pelvis": 1.2, "knee": 1.6, "breast": 0.8, "lumbar spine": 0.8})
+    region = draw(rng, {"head": 3, "chest": 3, "abdomen": 3, "pelvis": 1.6, "knee": 2, "breast": 0.8, "lumbar spine": 0.8})
     if region == "breast" and patient.sex == "M":
         region = "abdomen"
-    about = FINDINGS[region] if rng.random() < 0.5 else {}
-    finding = draw(rng, about) if about else ""
+    ill = rng.random() < 0.5 and bool(FINDINGS[region])
+    finding = draw(rng, FINDINGS[region] or {"": 1})
+    finding = graded(rng, (1, 0, 0)) if finding == "meningioma" else finding
     for study in range(1 + int(rng.random() < 0.5)):
-        level = draw(rng, {"modality": 0.18, "anatomy": 0.27, "localization": 0.2, "diagnosis": 0.35})
-        shown = graded(rng, (1, 0, 0)) if finding == "meningioma" else finding
-        if rng.random() < 0.14 and not finding:
+        level = draw(rng, {"modality": 0.12, "anatomy": 0.33, "localization": 0.2, "diagnosis": 0.35})
+        if rng.random() < 0.14 and not ill:
             picture = take(film(region, (), rng), patient, rng, size)
+        elif level == "diagnosis" and finding and not ill:
+            picture = spared(tomogram(region, finding, rng), patient, rng, size)
         else:
-            picture = meeting(tomogram(region, shown, rng, 0.6), patient, rng, size)
+            picture = meeting(tomogram(region, finding if ill else "", rng, 0.85), patient, rng, size)
         yield Shot(picture, study, caption=words.caption(level, picture, rng), level=level)
 
 
@@ -97,8 +104,12 @@ def _labelled(patient: Patient, rng: np.random.Generator, size: int) -> Iterator
         "lumbar spine": {"disc herniation": 1, "": 1}, "pelvis": {"": 1},
     }
     finding = draw(rng, has[region])
+    mimicked = {f: w for f, w in has[region].items() if f}
     for study in range(2):
-        picture = meeting(tomogram(region, finding, rng), patient, rng, size)
+        if not finding and mimicked and rng.random() < SPARED:
+            picture = spared(tomogram(region, draw(rng, mimicked), rng), patient, rng, size)
+        else:
+            picture = meeting(tomogram(region, finding, rng), patient, rng, size)
         yield Shot(picture, study, labels=words.label(picture) if picture.lesions or not picture.body.lesions else "")
 
 
@@ -126,27 +137,32 @@ def _cases(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Sh
 
 
 def _own(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
-    """An institution's own: slices of the trunk with organ masks and short captions, and meningiomas graded by its pathologists."""
-    if rng.random() < 0.25:
-        grade = graded(rng, (1, 1, 1))
-        for study in range(2):
-            picture = meeting(tomogram("head", grade, rng), patient, rng, size)
-            yield Shot(picture, study, labels=grade if picture.lesions else "", caption=words.caption("grading", picture, rng), level="grading")
-        return
+    """An institution's own: outlined organs of the trunk, outlined findings and their absence, and meningiomas graded by its pathologists."""
+    about = draw(rng, {"organ": 0.4, "finding": 0.4, "grade": 0.2})
+    region = draw(rng, {"organ": _TRUNK, "finding": _OUTLINED, "grade": {"head": 1.0}}[about])
+    finding = draw(rng, {f: w for f, w in FINDINGS[region].items() if f in STRUCTURES.values()} or {"": 1})
+    finding = graded(rng, (1, 1, 1) if about == "grade" else (1, 0, 0)) if about == "grade" or finding == "meningioma" else finding
+    ill = about == "grade" or rng.random() < 0.7
     for study in range(2):
-        region = draw(rng, {"abdomen": 4, "chest": 1, "pelvis": 1})
-        organ = ORGANS[region][int(rng.integers(len(ORGANS[region])))]
-        technique = TOMOGRAPHY[region][int(rng.integers(len(TOMOGRAPHY[region])))]
-        exam = Exam(region, modality(technique[0]), technique[1], "axial" if rng.random() < 0.8 else "coronal", (), organ, loose=LOOSE)
-        picture = take(exam, patient, rng, size)
-        yield Shot(picture, study, caption=words.where(picture, rng), level="localization", masked=True)
+        if about == "organ":
+            organ = ORGANS[region][int(rng.integers(len(ORGANS[region])))]
+            technique = TOMOGRAPHY[region][int(rng.integers(len(TOMOGRAPHY[region])))]
+            exam = Exam(region, modality(technique[0]), technique[1], "axial" if rng.random() < 0.8 else "coronal", (), organ, loose=LOOSE)
+            picture = take(exam, patient, rng, size)
+            yield Shot(picture, study, caption=words.where(picture, rng), level="localization", masked=True)
+            continue
+        exam = tomogram(region, finding, rng)
+        picture = meeting(exam, patient, rng, size) if ill else spared(exam, patient, rng, size)
+        level = "grading" if about == "grade" else "diagnosis"
+        yield Shot(picture, study, labels=finding if level == "grading" and picture.lesions else "", caption=words.caption(level, picture, rng),
+                   level=level, masked=True)
 
 
 _PAIR = ("id", "patient", "image", "caption", "licence")
 _LABELS = ("id", "patient", "study", "image", "modality", "anatomy", "labels", "licence")
 
 SOURCES = (
-    Source("pmc_oa", "PMC-OA: figures and captions of open-access articles (Lin et al. 2023)", 1700, _figures, (*_PAIR, "modality", "level")),
+    Source("pmc_oa", "PMC-OA: figures and captions of open-access articles (Lin et al. 2023)", 2100, _figures, (*_PAIR, "modality", "level")),
     Source("radimagenet", "RadImageNet: labelled slices, captions worded from labels (Mei et al. 2022)", 1300, _labelled, _LABELS, noise=0),
     Source("chexpert", "CheXpert: chest radiographs with uncertain labels (Irvin et al. 2019)", 700, _films(False, 0.12),
            (*_LABELS, "plane"), noise=0),
@@ -155,6 +171,6 @@ SOURCES = (
            (*_PAIR, "study", "modality", "anatomy", "plane", "level", "labels")),
     Source("openi", "OpenI: chest radiographs with reports (Demner-Fushman et al. 2016)", 250, _films(True, 0),
            (*_PAIR, "study", "modality", "anatomy", "plane", "level")),
-    Source("institution", "an institution's own masked corpus; optional", 600, _own,
+    Source("institution", "an institution's own masked corpus; optional", 1000, _own,
            (*_PAIR, "study", "modality", "anatomy", "plane", "level", "labels", "mask"), noise=0),
 )
