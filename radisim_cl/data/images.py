@@ -114,10 +114,11 @@ def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: n
         w = max(1, min(width, round(width * math.sqrt(kept) / stretch)))
         box = round(top * (height - h)), round(left * (width - w)), h, w
         image, mask = tv.crop(image, *box), None if mask is None else tv.crop(mask, *box)
-    image, mask = resize(image, preprocess), None if mask is None else resize_mask(mask, preprocess)
+    image = _fitted(image, preprocess, InterpolationMode(preprocess.interpolation))  # grey is made three channels of only at the end
+    mask = None if mask is None else resize_mask(mask, preprocess)
     if spec.jitter:
         image = tv.adjust_brightness(image, 1 + spec.jitter * (2 * brightness - 1))
         image = tv.adjust_contrast(image, 1 + spec.jitter * (2 * contrast - 1))
     if may_flip and flip < spec.flip:
         image, mask = tv.horizontal_flip(image), None if mask is None else tv.horizontal_flip(mask)
-    return image, mask
+    return image.expand(3, -1, -1), mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -28,17 +27,13 @@ class Embedder:
 
     @torch.inference_mode()
     def images_and_patches(self, batch: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """(b, 3, S, S) uint8 to (b, D) unit vectors of the images and (b, gh, gw, D) of their patches, of one pass.
+        """(b, 3, S, S) uint8 to (b, D) unit vectors of the images and (b, gh, gw, D) of their patches, on the grid of `patches.finer`.
 
         Raises:
             InputError: the model gives no patch embeddings.
         """
-        image, patches = self._towers.image_and_patches(batch.to(self.device))
-        return image.cpu().numpy(), patches.reshape(len(batch), *self._grid, -1).cpu().numpy()
-
-    @functools.cached_property
-    def _grid(self) -> tuple[int, int]:
-        return self._towers.grid
+        image, patches = self._towers.finer(batch.to(self.device))
+        return image.cpu().numpy(), patches.cpu().numpy()
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str], batch: int = 256) -> npt.NDArray[np.float32]:

@@ -7,7 +7,8 @@ A tower's own last steps, its final norm and its projection, are applied to ever
                      (Zhou et al. 2022, "Extract free dense labels from CLIP", section 3.2; here with the position p_j)
     timm             the head's output for an image that looks like patch j everywhere
 
-The image embedding comes from the same pass and is the tower's own.
+The image embedding comes from the same pass and is the tower's own. Where patches are only read, `finer` gives convolutional towers a
+finer grid by shift-and-stitch.
 """
 
 from __future__ import annotations
@@ -39,6 +40,37 @@ def image_and_patches(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor
         return _timm(visual, pixels)
     raise InputError(f"the vision tower ({type(visual).__name__}) gives no patch embeddings: it pools by attention into a space of its own; "
                      "take a model with a ViT without attentional pooling, CLIP's ResNet or a timm tower")
+
+
+FINE = 14
+"""Rows of patches from which on a grid is fine enough to place organs: a ViT-B/16's at 224 pixels."""
+
+
+def finer(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `image_and_patches`, and a convolutional tower of fewer than FINE rows sees the image at t x t shifts, t a power of 2.
+
+    Shift-and-stitch (Long et al. 2015, section 3.2; Sermanet et al. 2014): patch (i t + k, j t + l) is patch (i, j) of the image moved so that
+    its middle comes to lie in the middle of that cell of the finer grid. Beyond the border the image goes on as it ends. t^2 passes more.
+
+    Returns:
+        (b, D), and (b, gh t, gw t, D); t is 1 for transformers, whose patches know where they are, and for fine grids.
+    """
+    image, coarse = image_and_patches(visual, pixels)
+    (rows, columns), (height, width) = coarse.shape[1:3], pixels.shape[-2:]
+    convolutional = isinstance(visual, ModifiedResNet) or (isinstance(visual, TimmModel) and getattr(visual.trunk, "patch_embed", None) is None)
+    times = 1
+    while convolutional and rows * times < FINE and 2 * times <= min(height // rows, width // columns):
+        times *= 2
+    if times == 1:
+        return image, coarse
+    half = height // rows // 2, width // columns // 2
+    padded = nn.functional.pad(pixels, (half[1], half[1], half[0], half[0]), mode="replicate")
+    fine = coarse.new_empty(len(pixels), rows * times, columns * times, coarse.shape[-1])
+    for k in range(times):
+        for n in range(times):
+            top, left = (int((2 * at + 1) * h / times) for at, h in zip((k, n), half, strict=True))
+            fine[:, k::times, n::times] = image_and_patches(visual, padded[..., top : top + height, left : left + width])[1]
+    return image, fine
 
 
 def _transformer(visual: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -138,7 +138,7 @@ def _place(shown: Body, exam: Exam, rng: np.random.Generator, level: Lesion | No
         at[axis] = centre[axis] + rng.uniform(-0.45, 0.45) * extent[axis]
         if exam.crop is not None:
             at[across], width = centre[across], 2 * float(max(extent[across])) * exam.crop
-    width *= float(rng.uniform(0.93 - exam.loose / 2, 1.12 + exam.loose))
+    width *= float(rng.uniform(0.93 - exam.loose, 1.12))
     at[across] += rng.uniform(-1, 1, 2) * (0.05 + exam.loose / 2) * width
     return (float(at[0]), float(at[1]), float(at[2])), width
 

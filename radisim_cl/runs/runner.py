@@ -144,7 +144,7 @@ class Runner:
         before = state.total - state.batch
         drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
         mine: Counter[str] = Counter()
-        for step in train_stage(self.engine, loader, losses, beside, stage.spec.train, state.planned, state.batch, state.target):
+        for step in train_stage(self.engine, loader, losses, beside, curriculum.train(stage.spec), state.planned, state.batch, state.target):
             mine.update(step.drawn)
             self.report.step(step, state.target)
             if self.board:

@@ -35,7 +35,7 @@ def plan_table(plan: Plan) -> RenderableType:
                            for x in s.losses)
         gate = "\n".join(f"{r.suite or r.subtask} {r.metric} >= {r.value_for(plan.catalog.name):g}" for r in s.spec.gate.requires)
         gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, then {s.spec.gate.on_fail if s.spec.gate.looks == 1 else 'stop'}"
-        stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{s.spec.train.lr:g}", losses, gate)
+        stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{c.train(s.spec).lr:g}", losses, gate)
     mixture = Table(title="Mixtures (training split)", title_justify="left")
     for column in ("stage", "source", "where", "captions", "share", "available", "requested", "seen at most"):
         mixture.add_column(column, justify="right" if column in ("share", "available", "requested", "seen at most") else "left")

@@ -145,6 +145,8 @@ class ProfileSpec(Spec):
     """DeepSpeed ZeRO stage."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is autocast with fp32 weights."""
+    lr_scale: float = Field(1.0, gt=0, le=100)
+    """Factor of every stage's learning rate: a small model from random weights takes more than a large pretrained one."""
     readers: int = Field(2, ge=0, le=64)
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
     save_every: int = Field(100, ge=1)
@@ -185,6 +187,10 @@ class CurriculumSpec(Document):
     def gate_mode(self, stage: StageSpec) -> Literal["enforce", "observe", "off"]:
         """The mode in which a stage's gate runs."""
         return self.scale.gates or stage.gate.mode
+
+    def train(self, stage: StageSpec) -> TrainSpec:
+        """How a stage is trained at the scale in use."""
+        return stage.train.model_copy(update={"lr": stage.train.lr * self.scale.lr_scale})
 
     def cross_checks(self) -> list[Problem]:
         """The profile exists; no two stages have one name."""

@@ -12,7 +12,7 @@ from open_clip.transformer import PatchDropout
 
 from radisim_cl.errors import InputError
 from radisim_cl.models.build import Towers, build
-from radisim_cl.models.patches import image_and_patches
+from radisim_cl.models.patches import finer, image_and_patches
 from radisim_cl.specs.curriculum import ModelSpec
 
 
@@ -27,7 +27,7 @@ def pixels(size: int, n: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("arch", "grid"), [("radisim-tiny", (8, 8)), ("radisim-tiny-xcit", (8, 8)),
+@pytest.mark.parametrize(("arch", "grid"), [("radisim-tiny", (8, 8)), ("radisim-tiny-resnet", (4, 4)),
                                             ("ViT-B-32", (7, 7)), ("RN50", (7, 7)), ("convnext_base", (7, 7))])
 @torch.no_grad()
 def test_patches_are_unit_vectors_on_the_grid_beside_the_image_embedding(arch: str, grid: tuple[int, int]) -> None:
@@ -45,6 +45,7 @@ def test_patches_are_unit_vectors_on_the_grid_beside_the_image_embedding(arch: s
 @pytest.mark.parametrize(("name", "pool", "grid"), [
     ("convnext_atto", "", (3, 3)), ("resnet18", "avg", (3, 3)), ("vit_tiny_patch16_224", "token", (6, 6)), ("vit_tiny_patch16_224", "avg", (6, 6)),
     ("vit_base_patch16_siglip_224", "map", (6, 6)), ("swin_tiny_patch4_window7_224", "avg", (3, 3)), ("fastvit_t8", "avg", (3, 3)),
+    ("test_resnet", "avgmax", (3, 3)), ("xcit_nano_12_p8_224", "token", (12, 12)),
 ])
 @torch.no_grad()
 def test_towers_of_timm(name: str, pool: str, grid: tuple[int, int]) -> None:
@@ -131,3 +132,40 @@ def test_dropped_patches_are_refused_in_training() -> None:
     assert model.eval().grid == (8, 8)
     with pytest.raises(InputError, match="patch_dropout"):
         model.train().patches(pixels(64))
+
+
+@torch.no_grad()
+def test_shifted_images_are_stitched_into_a_finer_grid() -> None:
+    """An image that ends in one grey, moved by hand: each phase of the fine grid is the coarse grid of the image moved to it."""
+    visual: Any = towers("radisim-tiny-resnet").clip.visual
+    images = torch.zeros(2, 3, 128, 128)
+    images[:, :, 40:88, 40:88] = torch.randn(2, 3, 48, 48)
+    image, fine = finer(visual, images)
+    assert fine.shape == (2, 16, 16, 128)
+    torch.testing.assert_close(image, image_and_patches(visual, images)[0])
+    for k, n in ((0, 0), (1, 2), (3, 3)):
+        moved = torch.roll(images, (12 - 8 * k, 12 - 8 * n), (2, 3))
+        torch.testing.assert_close(fine[:, k::4, n::4], image_and_patches(visual, moved)[1], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_finer_grid_places_a_change_more_exactly() -> None:
+    visual: Any = towers("radisim-tiny-resnet").clip.visual
+    plain = torch.zeros(1, 3, 128, 128)
+    changed = plain.clone()
+    changed[:, :, 72:80, 24:32] = torch.randn(1, 3, 8, 8) * 3  # row 9, column 3 of 16
+    moved = (finer(visual, changed)[1] - finer(visual, plain)[1]).norm(dim=-1)[0]
+    weights = moved.square() / moved.square().sum()
+    row, column = (float((weights.sum(1 - axis) * torch.arange(16)).sum()) for axis in (0, 1))
+    assert abs(row - 9) < 1
+    assert abs(column - 3) < 1
+
+
+@pytest.mark.parametrize("arch", ["radisim-tiny", "ViT-B-32"])
+@torch.no_grad()
+def test_transformers_keep_their_grid(arch: str) -> None:
+    model = towers(arch)
+    image, fine = model.finer(pixels(model.size))
+    whole, patches = model.image_and_patches(pixels(model.size))
+    assert torch.equal(image, whole)
+    assert torch.equal(fine.flatten(1, 2), patches)

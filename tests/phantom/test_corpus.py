@@ -24,9 +24,11 @@ from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.corpus.splits import position
 from radisim_cl.errors import InputError
 from radisim_cl.phantom import make
+from radisim_cl.phantom.exams import Exam, body
 from radisim_cl.phantom.patients import Patient, generator
+from radisim_cl.phantom.sections import NORMAL
 from radisim_cl.phantom.sources import SOURCES
-from radisim_cl.phantom.sources._base import STRUCTURES, Source
+from radisim_cl.phantom.sources._base import STRUCTURES, Source, meeting, modality, spared
 from radisim_cl.specs.benchmark import load_benchmark
 from radisim_cl.specs.catalog import SYNTHETIC, CatalogSpec, PhantomSpec, load_catalog
 from radisim_cl.specs.curriculum import load
@@ -499,3 +501,37 @@ def test_a_catalog_of_real_data_has_no_notice() -> None:
     real = CatalogSpec.model_validate({"name": "real", "corpora": {"x": {"manifest": "x.csv"}}})
     assert real.notice == ""
     assert load_catalog("phantom", ROOT).notice == SYNTHETIC
+
+
+@pytest.mark.parametrize(("region", "technique", "finding"), [("head", "T1C", "glioma"), ("head", "brain", "intracranial haemorrhage"),
+                                                              ("knee", "PD", "ACL tear"), ("chest", "lung", "COVID-19 pneumonia")])
+def test_normal_pictures_are_of_the_exam_and_the_height_that_would_show_the_finding(region: str, technique: str, finding: str) -> None:
+    """Else technique, plane or height would tell who is ill: compared with pictures of the same patients with the finding."""
+    kind, plane = modality("CT" if technique in ("brain", "lung") else "MR"), "sagittal" if region == "knee" else "axial"
+    exam = Exam(region, kind, technique, plane, (finding,), finding)  # type: ignore[arg-type]
+    heights: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(12):
+        patient = Patient.draw(5, f"spared-{i}", None)
+        for ill in heights:
+            picture = (meeting if ill else spared)(exam, patient, generator(5, "spared", i, ill), 32)
+            assert bool(picture.lesions) == ill
+            assert (picture.exam.technique, picture.exam.plane) == (technique, plane)
+            assert picture.cut is not None
+            heights[ill].append(float(np.mean((picture.cut.x, picture.cut.y, picture.cut.z)[NORMAL[picture.exam.plane]])))
+    reach = max(body(Patient.draw(5, "spared-0", None), region, (finding,)).lesions[0].extent)
+    assert np.median(np.abs(np.subtract(heights[True], heights[False]))) < reach
+
+
+def test_the_institution_outlines_findings(corpora: Corpora, corpus: Path) -> None:
+    codes = {name: code for code, name in STRUCTURES.items()}
+    frame = corpora["institution"].frame
+    seen = 0
+    for row in frame[frame["label"].isin(list(codes))].to_dict("records"):
+        mask = np.asarray(Image.open(corpus / "institution" / str(row["mask"])))
+        assert (mask == codes[str(row["label"])]).any(), row["label"]
+        seen += 1
+    assert seen
+    healthy = frame[frame["label"] == "normal"]
+    findings = [c for n, c in codes.items() if c >= codes["glioma"]]
+    assert len(healthy)
+    assert not any(np.isin(np.asarray(Image.open(corpus / "institution" / m)), findings).any() for m in healthy["mask"])

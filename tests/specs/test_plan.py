@@ -463,3 +463,12 @@ def test_a_profile_for_real_data_refuses_the_phantom_before_it_is_drawn(monkeypa
     with pytest.raises(SpecError, match="refuses synthetic images, and catalog 'phantom' has no others"):
         planning.plan(load("radiologist", profile="paper"))
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_profile_scales_every_stages_learning_rate_and_the_plan_shows_it() -> None:
+    text, plan = io.StringIO(), make("profiles.laptop.lr_scale=0.25")
+    Console(file=text, width=250).print(plan_table(plan))
+    for stage in plan.stages:
+        assert plan.curriculum.train(stage.spec).lr == pytest.approx(stage.spec.train.lr / 4)
+        assert f"{stage.spec.train.lr / 4:g}" in text.getvalue()
+    assert plan.digest() != make().digest()

@@ -263,7 +263,7 @@ def _meniscal_tear(f: Frame, patient: Patient) -> Lesion:
     sign = 1 if back else -1
     y = (21.0 if side < 0 else 19.0) if back else (-14.0 if side < 0 else -13.0)
     at = (side * rng.uniform(19, 25), y + rng.uniform(-1, 1), rng.uniform(3.0, 4.5))
-    wide, half = rng.uniform(10, 15), rng.uniform(1.8, 2.7)
+    wide, half = rng.uniform(12, 17), rng.uniform(2.2, 3.3)
     kind = rng.random()
     if kind < 0.4:  # horizontal or oblique, from the free edge or the under-surface into the body
         clefts = [f.ball(at, (wide, 9, half), about_x=sign * rng.uniform(-8, 28), power=4)]
@@ -273,7 +273,7 @@ def _meniscal_tear(f: Frame, patient: Patient) -> Lesion:
         hole = at[0], at[1] + sign * rng.uniform(-3, 1), at[2] + rng.uniform(-1, 1)
         clefts = [f.ball(at, (wide, 8, half), about_x=sign * rng.uniform(0, 30)),
                   f.ball(at, (wide * 0.8, half * 0.9, 8), about_x=rng.uniform(-25, 25)),
-                  f.ball(hole, (wide * 0.7, 4.2, 3.2), lobes=0.4, surface=phase(rng))]
+                  f.ball(hole, (wide * 0.7, 5.0, 3.8), lobes=0.4, surface=phase(rng))]
     horn = Part("meniscal tear", "meniscus", f.ball(at, (wide * 0.85, 12, 12)), within=(name,))  # the torn part of it, cleft and rims
     parts = [horn, *(Part("meniscal tear", "tear", c, 0.1, 3, within=("meniscal tear",)) for c in clefts)]
     return Lesion("meniscal tear", name, tuple(parts), f.at(*at), (wide * f.scale, 7 * f.scale, 5 * f.scale))

@@ -64,7 +64,7 @@ def tomogram(region: str, finding: str, rng: np.random.Generator, organs: float 
         return Exam(region, modality(technique[0]), technique[1], plane(rng, _PLANES.get(finding, PLANES)), (finding,), finding)
     if rng.random() < organs and region in ORGANS:
         organ = ORGANS[region][int(rng.integers(len(ORGANS[region])))]
-        crop = float(rng.uniform(1.1, 1.5)) if rng.random() < 0.75 else None
+        crop = float(rng.uniform(1.1, 1.5)) if rng.random() < 0.85 else None
         return Exam(region, modality(technique[0]), technique[1], plane(rng), (), organ, crop)
     among: tuple[Plane, ...] = ("sagittal",) if region == "knee" and rng.random() < 0.7 else PLANES
     return Exam(region, modality(technique[0]), technique[1], plane(rng, among))
@@ -77,7 +77,7 @@ def film(region: str, findings: tuple[str, ...], rng: np.random.Generator, later
 
 def _figures(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
     """Figures of articles: everything, in few pictures each, captioned by whoever wrote it."""
-    region = draw(rng, {"head": 3, "chest": 3, "abdomen": 3, "pelvis": 1.6, "knee": 2, "breast": 0.8, "lumbar spine": 0.8})
+    region = draw(rng, {"head": 3, "chest": 3.4, "abdomen": 3.6, "pelvis": 2, "knee": 2, "breast": 0.7, "lumbar spine": 0.7})
     if region == "breast" and patient.sex == "M":
         region = "abdomen"
     ill = rng.random() < 0.5 and bool(FINDINGS[region])
@@ -85,12 +85,13 @@ def _figures(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[
     finding = graded(rng, (1, 0, 0)) if finding == "meningioma" else finding
     for study in range(1 + int(rng.random() < 0.5)):
         level = draw(rng, {"modality": 0.12, "anatomy": 0.33, "localization": 0.2, "diagnosis": 0.35})
+        organs = region in ORGANS and level in ("anatomy", "localization")
         if rng.random() < 0.14 and not ill:
             picture = take(film(region, (), rng), patient, rng, size)
         elif level == "diagnosis" and finding and not ill:
             picture = spared(tomogram(region, finding, rng), patient, rng, size)
         else:
-            picture = meeting(tomogram(region, finding if ill else "", rng, 0.85), patient, rng, size)
+            picture = meeting(tomogram(region, finding if ill and not organs else "", rng, 0.9), patient, rng, size)
         yield Shot(picture, study, caption=words.caption(level, picture, rng), level=level)
 
 
@@ -154,8 +155,8 @@ def _own(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot
         exam = tomogram(region, finding, rng)
         picture = meeting(exam, patient, rng, size) if ill else spared(exam, patient, rng, size)
         level = "grading" if about == "grade" else "diagnosis"
-        yield Shot(picture, study, labels=finding if level == "grading" and picture.lesions else "", caption=words.caption(level, picture, rng),
-                   level=level, masked=True)
+        labels = finding if about == "grade" and picture.lesions else words.label(picture) if picture.lesions or not picture.body.lesions else ""
+        yield Shot(picture, study, labels=labels, caption=words.caption(level, picture, rng), level=level, masked=True)
 
 
 _PAIR = ("id", "patient", "image", "caption", "licence")
