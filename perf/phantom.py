@@ -31,8 +31,9 @@ from radisim_cl.specs.catalog import PhantomSpec
 from radisim_cl.specs.curriculum import BudgetSpec, ModelSpec, OptimizerSpec, ProfileSpec
 from radisim_cl.train.engine import Engine
 
-REPEATS, SIZES, BATCH, PICTURES, PATIENTS = 5, (64, 96, 224), 64, 12, 6
-"""Repeats of everything in turn; pixels a side; samples of a training step; pictures of one measurement; patients of a source for the disk."""
+ARCH, REPEATS, SIZES, BATCH, PICTURES, PATIENTS = "radisim-tiny-resnet", 5, (64, 96, 224), 64, 12, 6
+"""The laptop's model; repeats of everything in turn; pixels a side; samples of a training step; pictures of one measurement;
+patients of a source for the disk."""
 
 
 def drawing(kind: str, size: int) -> Callable[[], int]:
@@ -54,7 +55,7 @@ def drawing(kind: str, size: int) -> Callable[[], int]:
 
 def reading(paths: list[Path], pixels: int) -> Callable[[], int]:
     """Decodes and resizes 256 images of the corpora in one thread."""
-    preprocess = build(ModelSpec(arch="radisim-tiny"), seed=0).preprocess.model_copy(update={"size": pixels})
+    preprocess = build(ModelSpec(arch=ARCH), seed=0).preprocess.model_copy(update={"size": pixels})
     turn = itertools.cycle(paths)
 
     def read() -> int:
@@ -66,11 +67,12 @@ def reading(paths: list[Path], pixels: int) -> Callable[[], int]:
 
 
 def training() -> Callable[[int], int]:
-    """A step of radisim-tiny at batch 64 with CLIP's loss, through the engine, in so many threads."""
-    profile = ProfileSpec(model=ModelSpec(arch="radisim-tiny"), budget=BudgetSpec(samples=6400), global_batch=BATCH)
-    engine = Engine(build(profile.model, 0), profile, OptimizerSpec())
-    images = torch.randint(0, 256, (BATCH, 3, 64, 64), dtype=torch.uint8, device=engine.device)
-    tokens = torch.randint(1, 40_000, (BATCH, 32), device=engine.device)
+    """A step of the laptop's model at batch 64 with CLIP's loss, through the engine, in so many threads."""
+    profile = ProfileSpec(model=ModelSpec(arch=ARCH), budget=BudgetSpec(samples=6400), global_batch=BATCH)
+    built = build(profile.model, 0)
+    engine, size = Engine(built, profile, OptimizerSpec()), built.preprocess.size
+    images = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8, device=engine.device)
+    tokens = built.tokenizer(["axial contrast-enhanced T1 MRI of the brain showing glioma"] * BATCH).to(engine.device)
     target = torch.arange(BATCH, device=engine.device)
 
     def train(threads: int) -> int:
@@ -118,7 +120,7 @@ def main() -> None:
         np.random.default_rng(0).shuffle(paths)
         tasks = {f"draw {kind} {size}": drawing(kind, size) for size in SIZES for kind in ("CT", "MR", "DR")}
         train = training()
-        tasks |= {"read 64": reading(paths, 64)} | {f"train {n}": partial(train, n) for n in sorted({1, cores})}
+        tasks |= {"read 128": reading(paths, 128)} | {f"train {n}": partial(train, n) for n in sorted({1, cores})}
         rate = rates(tasks)
     taken = max(value for name, value in rate.items() if name.startswith("train"))
     title = f"Phantom: medians of {REPEATS} interleaved repeats, {cores} cores, load {os.getloadavg()[0]:.1f}"
@@ -128,7 +130,7 @@ def main() -> None:
     for name, value in rate.items():
         what, _, rest = name.partition(" ")
         label = {"draw": f"drawn in one core: {rest} px", "read": f"read from disk in one thread, resized to {rest} px",
-                 "train": f"radisim-tiny trains, batch {BATCH}, threads: {rest}"}[what]
+                 "train": f"{ARCH} trains, batch {BATCH}, threads: {rest}"}[what]
         table.add_row(label, f"{value:,.0f}" if value >= 100 else f"{value:.1f}", f"{value / taken:.2f}x")
     pictures, size = sum(n for _, n, _ in disk), sum(b for _, _, b in disk)
     mean = statistics.harmonic_mean([rate[f"draw {kind} 96"] for kind in ("CT", "MR", "DR")], weights=[0.35, 0.4, 0.25])

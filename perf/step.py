@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -48,7 +47,7 @@ def main() -> None:
             done = subprocess.run([sys.executable, __file__, *(str(int(k)) for k in kind)], capture_output=True, text=True, check=True)
             found[name].append(float(done.stdout))
     median = {name: statistics.median(values) for name, values in found.items()}
-    table = Table(title=f"Image tower of {ARCH}, batch {BATCH}: medians of {REPEATS} interleaved processes, {os.cpu_count()} cores", title_justify="left")
+    table = Table(title=f"Image tower of {ARCH}, batch {BATCH}: medians of {REPEATS} interleaved processes", title_justify="left")
     for column in ("", "samples/s", "of as it is done"):
         table.add_column(column, justify="right" if column else "left")
     for name, value in median.items():
