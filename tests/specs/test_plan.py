@@ -472,3 +472,10 @@ def test_a_profile_scales_every_stages_learning_rate_and_the_plan_shows_it() -> 
         assert plan.curriculum.train(stage.spec).lr == pytest.approx(stage.spec.train.lr / 4)
         assert f"{stage.spec.train.lr / 4:g}" in text.getvalue()
     assert plan.digest() != make().digest()
+
+
+@pytest.mark.parametrize(("arch", "told"), [("radisim-tiny", "minutes here, to a factor of two"), ("radisim-tiny-resnet", "how long is not known")])
+def test_a_plan_says_how_long_or_that_it_does_not_know(arch: str, told: str) -> None:
+    text = io.StringIO()
+    Console(file=text, width=250).print(plan_table(make(f"profiles.laptop.model.arch={arch}")))
+    assert told in text.getvalue()
