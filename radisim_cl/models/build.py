@@ -163,10 +163,8 @@ class Towers(nn.Module):
         Raises:
             InputError: the tower gives no patch embeddings.
         """
-        pixels = self._pixels(images)
-        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            image, places = patches.image_and_patches(self.clip.visual, pixels)  # type: ignore[arg-type]
-        return nn.functional.normalize(image.float(), dim=-1), nn.functional.normalize(places.flatten(1, 2).float(), dim=-1)
+        image, places = self._seen(images, patches.image_and_patches)
+        return image, places.flatten(1, 2)
 
     def finer(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(b, D) unit image embeddings and (b, gh, gw, D) unit patch embeddings on the grid of `patches.finer`, in float32.
@@ -174,9 +172,12 @@ class Towers(nn.Module):
         Raises:
             InputError: the tower gives no patch embeddings.
         """
+        return self._seen(images, patches.finer)
+
+    def _seen(self, images: Tensor, how: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         pixels = self._pixels(images)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            image, places = patches.finer(self.clip.visual, pixels)  # type: ignore[arg-type]
+            image, places = how(self.clip.visual, pixels)  # type: ignore[arg-type]
         return nn.functional.normalize(image.float(), dim=-1), nn.functional.normalize(places.float(), dim=-1)
 
     def _pixels(self, images: Tensor) -> Tensor:
