@@ -41,7 +41,7 @@ class Exam:
         findings: what the patient has.
         focus: a structure or finding that the picture must go through; "" for anywhere in the region.
         crop: side of the picture relative to the box around the focus; None shows the whole region, at the level of the focus.
-        loose: how much field and middle vary beyond the usual, as a share of the side, 0 to 0.5.
+        loose: how much smaller than usual the field may be, as a share of its side, 0 to 0.5, and twice how much further its middle may lie off.
     """
 
     region: str
