@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from radisim_cl.corpus.captions import names_side
-from radisim_cl.data.images import augment, decode, decode_mask
+from radisim_cl.data.cache import ImageCache
+from radisim_cl.data.images import augment
 from radisim_cl.data.mixture import Mixture, Pair, group
 from radisim_cl.data.permutation import key
 from radisim_cl.data.regions import Regions, check_values
@@ -56,7 +57,7 @@ class Batch:
     @property
     def labels(self) -> list[str]:
         """(b,) values of the `label` column; "" where there is none."""
-        return [str(p.corpus.frame.at[p.row, "label"]) for p in self.pairs]
+        return [p.record["label"] for p in self.pairs]
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device."""
@@ -72,7 +73,7 @@ class Loader:
     """Turns slots of the mixture into batches. The batches do not depend on `readers`."""
 
     def __init__(self, mixture: Mixture, slots: slice, augmentation: AugmentSpec, preprocess: PreprocessSpec,
-                 tokenizer: Callable[[list[str]], Tensor], readers: int, regions: Regions | None = None) -> None:
+                 tokenizer: Callable[[list[str]], Tensor], readers: int, cache: ImageCache, regions: Regions | None = None) -> None:
         """
         Args:
             mixture: the global stream.
@@ -81,10 +82,11 @@ class Loader:
             preprocess: the model's input.
             tokenizer: texts to (n, context) ids.
             readers: threads; 0 reads in the calling thread.
+            cache: keeps decoded images.
             regions: reads masks, and what their areas are counted by.
         """
         self.mixture, self.slots, self.augmentation = mixture, slots, augmentation
-        self.preprocess, self.tokenizer, self.readers, self.regions = preprocess, tokenizer, readers, regions
+        self.preprocess, self.tokenizer, self.readers, self.cache, self.regions = preprocess, tokenizer, readers, cache, regions
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches start..stop-1."""
@@ -110,10 +112,10 @@ class Loader:
     def _read(self, pair: Pair) -> Read:
         """A pair's image, and what its mask covers."""
         corpus, record = pair.corpus, pair.record
-        image, mask = decode(corpus.image(pair.row)), None
+        image, mask = self.cache.image(corpus.image(pair.row)), None
         names = [pair.caption.text, *(record[c] for c in CLAIMABLE)]
         if self.regions and (path := corpus.mask(pair.row)):
-            mask = decode_mask(path, image)
+            mask = self.cache.mask(path, image)
             check_values(mask, corpus, path)
             names += corpus.structures.values()
         rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))

@@ -35,6 +35,7 @@ class Pair:
     Attributes:
         corpus: the corpus it comes from.
         row: row of its manifest.
+        record: that row.
         entry: index of the mixture's ingredient.
         caption: the text and what it claims.
         key: seed of this sample's own random draws.
@@ -42,14 +43,10 @@ class Pair:
 
     corpus: Corpus
     row: int
+    record: dict[str, str]
     entry: int
     caption: Caption
     key: int
-
-    @property
-    def record(self) -> dict[str, str]:
-        """Its manifest row."""
-        return self.corpus.record(self.row)
 
 
 def candidates(corpora: Corpora, entry: MixtureEntry, templates: TemplateSet | None) -> npt.NDArray[np.int64]:
@@ -143,8 +140,8 @@ class Mixture:
         entry = self.entries[e].entry
         corpus = self.corpora[entry.source]
         rng = np.random.Generator(np.random.Philox(key(sample, "caption")))
-        text = caption(corpus.record(row), entry.captions, self.templates, rng)
-        return Pair(corpus, row, e, text, sample)
+        record = corpus.record(row)
+        return Pair(corpus, row, record, e, caption(record, entry.captions, self.templates, rng), sample)
 
 
 def _floor_sum(n: int, m: int, a: int, b: int) -> int:

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from radisim_cl.bench import evaluate, measure
 from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import Loader
 from radisim_cl.data.mixture import Mixture
 from radisim_cl.data.regions import Regions, vocabulary
@@ -85,6 +86,7 @@ class Runner:
         self.engine = Engine(built, spec.scale, spec.optimizer)
         self.state = self.engine.broadcast(fold(ledger.events) if ledger else RunState())
         self.corpora = Corpora(self.plan.catalog, self.plan.benchmark.version)
+        self.images = ImageCache(int(spec.scale.image_cache * 2**30))
         self.report = Reporter(self.plan, quiet=ledger is None)
         self.board = SummaryWriter(str(run / "tensorboard"), purge_step=self.state.total) if ledger else None
 
@@ -140,7 +142,7 @@ class Runner:
         beside = wanted(losses, words, self.copy.tokenizer, self.engine.device)
         regions = Regions(words, self.grid) if self.grid and beside.patches else None
         loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, self.copy.tokenizer, curriculum.scale.readers,
-                        regions)
+                        self.images, regions)
         before = state.total - state.batch
         drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
         mine: Counter[str] = Counter()

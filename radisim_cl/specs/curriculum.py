@@ -149,6 +149,8 @@ class ProfileSpec(Spec):
     """Factor of every stage's learning rate: a small model from random weights takes more than a large pretrained one."""
     readers: int = Field(2, ge=0, le=64)
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
+    image_cache: float = Field(1.0, ge=0)
+    """GiB of memory a rank that decoded images may fill, so that a pair seen again is not decoded again; 0 keeps none. Does not change the batches."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
     synthetic: Literal["allow", "refuse"] = "allow"

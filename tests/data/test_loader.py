@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import CLAIMABLE, Batch, Loader
 from radisim_cl.data.mixture import Mixture
 from radisim_cl.data.regions import Regions
@@ -43,12 +44,12 @@ def corpora(root: Path, rows: Sequence[dict[str, str]], structures: dict[int, st
 
 
 def loader(found: Corpora, levels: Sequence[str] = ("own",), augment: AugmentSpec = STILL, readers: int = 0, slots: slice = slice(None),
-           seed: int = 1, regions: Regions | None = None) -> Loader:
+           seed: int = 1, regions: Regions | None = None, cache: int = 0) -> Loader:
     """Batches with captions of the levels in equal shares."""
     entries = [EntryPlan(entry=MixtureEntry(source="noise", captions=level), stage="s", share=1 / len(levels), available=0, requested=0, repeats=0)
                for level in levels]
     mixture = Mixture(entries, found, TEMPLATES, BATCH, seed, "s", 0)
-    return Loader(mixture, slots, augment, PREPROCESS, tokens, readers, regions)
+    return Loader(mixture, slots, augment, PREPROCESS, tokens, readers, ImageCache(cache), regions)
 
 
 MANY = [{"caption": f"picture {i}", "modality": ("CT", "MR", "")[i % 3], "anatomy": ("head", "")[i % 2],
@@ -78,6 +79,13 @@ def test_batches_do_not_depend_on_readers(many: Corpora, readers: int) -> None:
     expected = list(loader(many, augment=MOVING).batches(0, 9))
     assert len(expected) == 9
     assert_equal(list(loader(many, augment=MOVING, readers=readers).batches(0, 9)), expected)
+
+
+@pytest.mark.parametrize("cache", [0, 840 * 5, 2**30])
+@pytest.mark.parametrize("readers", [0, 3])
+def test_batches_do_not_depend_on_what_is_kept(many: Corpora, readers: int, cache: int) -> None:
+    expected = list(loader(many, augment=MOVING).batches(0, 9))
+    assert_equal(list(loader(many, augment=MOVING, readers=readers, cache=cache).batches(0, 9)), expected)
 
 
 @pytest.mark.parametrize("readers", [0, 2])

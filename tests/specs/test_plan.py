@@ -242,7 +242,8 @@ def test_the_digest_changes_with_what_is_trained_and_the_difference_is_named(bas
     assert re.search(rf": '?{value}(\.0)?'?, not ", told[0])
 
 
-@pytest.mark.parametrize("text", ["profiles.laptop.readers=0", "profiles.laptop.save_every=7", "profiles.laptop.readers=8",
+@pytest.mark.parametrize("text", ["profiles.laptop.readers=0", "profiles.laptop.image_cache=0", "profiles.laptop.save_every=7",
+                                  "profiles.laptop.readers=8",
                                   "profiles.other={model: {arch: radisim-tiny}, budget: {samples: 10}}"])
 def test_the_digest_does_not_change_with_what_is_not_trained(base: Plan, text: str) -> None:
     other = make(text)
