@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -28,6 +28,8 @@ CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of 
 Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
 Catalog = Annotated[str | None, typer.Option(help="What the source names stand for: a file of `catalogs/`, or its path.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `stages.grading.train.lr=1e-4`. Repeatable.")]
+Split = Literal["tune", "gate", "report"]
+Precision = Literal["auto", "fp32", "bf16"]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
 
 
@@ -105,6 +107,30 @@ def schema(kind: Annotated[str, typer.Argument(help="curriculum, stage, benchmar
 
 
 @app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="A run (name or path), an exported folder, `hf-hub:org/name`, or an open_clip name and --pretrained.")],
+    benchmark: Annotated[str, typer.Option(help="A file of `benchmarks/`: `radiologist-24`, `radisimclip-16`, or your own.")] = "radiologist-24",
+    catalog: Catalog = None,
+    split: Annotated[Split, typer.Option(help="Whose items are asked. Thresholds always come from `tune`.")] = "report",
+    pretrained: Annotated[str | None, typer.Option(help="An open_clip tag, or a weights file.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Default: bench/<model>-<benchmark>-<split>.")] = None,
+    readers: Annotated[int, typer.Option(min=1, max=64, help="Threads that read and decode.")] = 2,
+    precision: Annotated[Precision, typer.Option(help="`auto`: bf16 on a GPU that has it.")] = "auto",
+) -> None:
+    """Score any open_clip model zero-shot: a table with intervals, `scorecard.json`, answers by item, and pictures.
+
+    A second call with the same weights, images and prompts embeds nothing. Heat maps show images: keep them where the images may be.
+    """
+    from radisim_cl.runs.benching import bench as score
+    from radisim_cl.runs.benching import published, subject
+    from radisim_cl.runs.tables import scorecard_table
+
+    card, folder = score(subject(model, pretrained), benchmark, catalog or "phantom", split, out_, readers, precision, out)
+    out.print(scorecard_table(card, published=published(card, benchmark, catalog or "phantom")))
+    out.print(f"{folder}: scorecard.json, answers.parquet, pictures/", highlight=False)
+
+
+@app.command()
 def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest one under runs/.")] = None,
            svg: Annotated[Path | None, typer.Option(help="Also draw what is shown into this file.")] = None) -> None:
     """Tell what happened in a run and where it is; the result, if it has finished."""
@@ -118,7 +144,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     state = fold(events)
     page = Console(width=150, record=True) if svg else out
     page.print(f"[bold]{folder}[/bold] {note}", highlight=False)
-    page.print(status_table(events, state, load_plan(folder).catalog.notice), highlight=False)
+    page.print(status_table(events, state, load_plan(folder).notice), highlight=False)
     if state.status == "finished":
         from radisim_cl.runs.scores import result
 

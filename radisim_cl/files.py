@@ -32,6 +32,11 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     fsync(path.parent)
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `$RADISIM_CACHE`, or `~/.cache/radisim-cl`."""
+    return Path(os.environ.get("RADISIM_CACHE") or Path.home() / ".cache" / "radisim-cl")
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as f:

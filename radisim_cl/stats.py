@@ -1,4 +1,4 @@
-"""Intervals over patients.
+"""Scores with intervals over patients.
 
 A patient is the unit: all items of a patient are drawn together, and subtasks that share patients are resampled jointly.
 The percentile bootstrap is too narrow near 0 and 1 and at small n (a perfect score bootstraps to [1, 1]); every interval is
@@ -8,13 +8,14 @@ therefore the hull of the bootstrap and of an analytic interval on the number of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import ndtri
+
+from radisim_cl.intervals import Bounds, delong, exact, logit_t, mover, newcombe_auc
 
 F = npt.NDArray[np.float64]
 I = npt.NDArray[np.int64]  # noqa: E741
@@ -30,13 +31,16 @@ class Estimate:
         value: the estimate on all patients.
         replicates: (R,) the estimate on R resamples of the patients; NaN where it is undefined.
         guard: one-sided level alpha to an analytic (low, high).
+        supposed: a score and a level to the analytic (low, high) that this score would have on the same patients, whatever was answered;
+            None where there is no such thing.
     """
 
     value: float
     replicates: F
-    guard: Callable[[float], tuple[float, float]]
+    guard: Callable[[float], Bounds]
+    supposed: Callable[[float, float], Bounds] | None = None
 
-    def bounds(self, alpha: float) -> tuple[float, float]:
+    def bounds(self, alpha: float) -> Bounds:
         """Lower and upper bound, each missed with probability at most `alpha` (0 to 0.5)."""
         low, high = self.guard(alpha)
         defined = self.replicates[~np.isnan(self.replicates)]
@@ -45,58 +49,104 @@ class Estimate:
             high = max(high, float(np.quantile(defined, 1 - alpha)))
         return low, high
 
+    def detectable(self, chance: float = 0.0, alpha: float = 0.025, power: float = 0.8) -> float | None:
+        """The smallest true difference from chance that a lower bound at `alpha` would have shown with probability `power`.
+
+        Scores from the critical one on, whose lower bound is chance, show a difference. The true score sought has the critical one for its
+        quantile at 1 - power, and that is the critical score's upper bound at this level. With bounds at z standard errors of the true score
+        this is Lachin's (1981, Control Clin Trials 2:93) difference = z(alpha) SE(chance) + z(1 - power) SE(true score).
+
+        Returns:
+            The difference, in the units of the score; None where not even a perfect score would show one.
+        """
+        supposed = self.supposed
+        if supposed is None or supposed(1.0, alpha)[0] <= chance:
+            return None
+        critical = float(brentq(lambda score: supposed(score, alpha)[0] - chance, chance, 1.0))
+        return supposed(critical, 1 - power)[1] - chance
+
+    def onto(self, low: float, high: float) -> Estimate:
+        """The same on another scale, on which 0 is `low` and 1 is `high`."""
+
+        def scaled(x: float) -> float:
+            return low + x * (high - low)
+
+        def guard(alpha: float) -> Bounds:
+            a, b = self.guard(alpha)
+            return scaled(a), scaled(b)
+
+        def supposed(score: float, alpha: float) -> Bounds:
+            assert self.supposed is not None
+            a, b = self.supposed((score - low) / (high - low), alpha)
+            return scaled(a), scaled(b)
+
+        return Estimate(scaled(self.value), low + self.replicates * (high - low), guard, supposed if self.supposed else None)
+
     def rescaled(self, chance: float) -> Estimate:
         """The same as skill: (score - chance) / (1 - chance)."""
-
-        def skill(x: float) -> float:
-            return (x - chance) / (1 - chance)
-
-        def guard(alpha: float) -> tuple[float, float]:
-            low, high = self.guard(alpha)
-            return skill(low), skill(high)
-
-        return Estimate(skill(self.value), (self.replicates - chance) / (1 - chance), guard)
+        return self.onto(-chance / (1 - chance), 1.0)
 
 
-def mean(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of estimates whose replicates come from the same draws of patients; the guard is MOVER's."""
+def mean(estimates: Sequence[Estimate], shared: F | None = None) -> Estimate:
+    """The mean of estimates whose replicates come from the same draws of patients; the guard is MOVER's.
+
+    The guard takes estimates for as correlated as their replicates are, between not at all and `shared`; where the replicates of one do not
+    vary, as those of a perfect score, they tell nothing, and it is `shared`.
+
+    Args:
+        estimates: k of them.
+        shared: (k, k) of `overlap`; none share patients if None.
+    """
     if not estimates:
         raise ValueError("the mean of no estimates is undefined")
-    value = float(np.mean([e.value for e in estimates]))
+    values, k = [e.value for e in estimates], len(estimates)
     stacked = np.stack([e.replicates for e in estimates])
-    defined = ~np.isnan(stacked).all(axis=0)
-    replicates = np.full(stacked.shape[1], np.nan)
-    replicates[defined] = np.nanmean(stacked[:, defined], axis=0)
-    return Estimate(value, replicates, lambda alpha: mover([e.value for e in estimates], [e.guard(alpha) for e in estimates]))
+    related = np.eye(k) if shared is None else _related(stacked, shared)
+    known = [e.supposed for e in estimates if e.supposed]
+
+    def supposed(score: float, alpha: float) -> Bounds:
+        return mover([score] * k, [s(score, alpha) for s in known], related)
+
+    return Estimate(float(np.mean(values)), _mean_defined(stacked.T), lambda alpha: mover(values, [e.guard(alpha) for e in estimates], related),
+                    supposed if len(known) == k else None)
 
 
-def wilson(p: float, n: int, alpha: float) -> tuple[float, float]:
-    """Wilson's score interval for a proportion `p` of `n`, each side at level `alpha` (Wilson 1927; Newcombe 1998, method 3)."""
-    z = float(ndtri(1 - alpha))
-    centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, float((centre - half) / (1 + z * z / n))), min(1.0, float((centre + half) / (1 + z * z / n)))
+def _related(stacked: F, shared: F) -> F:
+    """(k, k) correlations of (k, R) replicates, between 0 and `shared`, which stands where a row does not vary."""
+    centred = np.nan_to_num(stacked - _mean_defined(stacked)[:, None])
+    length = np.sqrt((centred**2).sum(axis=1))
+    flat = length < 1e-9 * np.sqrt(stacked.shape[1])
+    correlation = _ratio(centred @ centred.T, np.outer(length, length))
+    related: F = np.where(flat[:, None] | flat, shared, np.clip(correlation, 0, shared))
+    np.fill_diagonal(related, 1.0)
+    return related
 
 
-def mover(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Interval of a mean of independent estimates from their own intervals (Zou and Donner 2008, eq. 3)."""
-    v, n = np.asarray(values), len(values)
-    low = v.mean() - np.sqrt(np.sum((v - [i[0] for i in intervals]) ** 2)) / n
-    high = v.mean() + np.sqrt(np.sum(([i[1] for i in intervals] - v) ** 2)) / n
-    return float(low), float(high)
+def overlap(patients: Sequence[npt.NDArray[np.str_]]) -> F:
+    """(k, k) correlations of k means over items, if all items of a patient were alike.
+
+    Args:
+        patients: patient key of each item, by what is averaged.
+    """
+    names, of = np.unique(np.concatenate(patients), return_inverse=True)
+    ends = np.cumsum([len(p) for p in patients])[:-1]
+    weights = np.stack([np.bincount(part, minlength=len(names)) / len(part) for part in np.split(of, ends)])
+    length = np.sqrt((weights**2).sum(axis=1))
+    correlation: F = weights @ weights.T / np.outer(length, length)
+    return np.minimum(correlation, 1.0)
 
 
-def newcombe_auc(auc: float, positives: int, negatives: int, alpha: float) -> tuple[float, float]:
-    """Score-like interval of an AUC from the numbers of patients (Newcombe 2006, Stat Med 25:559, method 5)."""
-    z, star = float(ndtri(1 - alpha)), (positives + negatives) / 2 - 1
+def effective(patients: npt.NDArray[np.str_], weights: F | None = None) -> float:
+    """Kish's (1965) effective number of patients: their number where each has as many items, fewer where some weigh more.
 
-    def gap(theta: float) -> float:
-        variance = theta * (1 - theta) * (1 + star * ((1 - theta) / (2 - theta) + theta / (1 + theta))) / (positives * negatives)
-        return abs(auc - theta) - z * float(np.sqrt(max(variance, 0.0)))
+    A mean over items varies as one over so many patients if all items of a patient are alike, and less if they are not.
 
-    # At 0 and 1 the variance vanishes and theta = auc solves the equation too; the bound is the other root.
-    low = 0.0 if auc <= 0 else brentq(gap, 0.0, min(auc, 1 - 1e-9))
-    high = 1.0 if auc >= 1 else brentq(gap, max(auc, 1e-9), 1.0)
-    return float(low), float(high)
+    Args:
+        patients: (n,) patient key of each item.
+        weights: (n,) of the items; 1 if None.
+    """
+    each = np.bincount(np.unique(patients, return_inverse=True)[1], weights=weights)
+    return float(each.sum() ** 2 / (each**2).sum())
 
 
 @dataclass(frozen=True)
@@ -123,6 +173,23 @@ class Resamples:
         """(R, n) weights of items by their patients."""
         weights: F = self.counts[:, np.searchsorted(self.patients, np.asarray(patients, dtype=str))]
         return weights
+
+
+def _share(values: F, patients: npt.NDArray[np.str_], w: F, parts: F | None = None, most: float = np.inf) -> Estimate:
+    """The mean of numbers in [0, 1], with (R, n) weights of resamples; its guard takes it for a proportion among the patients.
+
+    No distribution on [0, 1] of that mean spreads wider than a proportion, so this errs on the wide side.
+
+    Args:
+        values: (n,) numbers.
+        patients: (n,) patient key of each.
+        w: weights of the resamples.
+        parts: (n,) weights within the mean; 1 if None.
+        most: upper limit of the number of patients that count.
+    """
+    parts = np.ones(len(values)) if parts is None else parts
+    value, n = float(np.average(values, weights=parts)), min(most, effective(patients, parts))
+    return Estimate(value, _ratio(w @ (parts * values), w @ parts), lambda alpha: exact(value, n, alpha), lambda score, alpha: exact(score, n, alpha))
 
 
 @dataclass(frozen=True)
@@ -158,15 +225,42 @@ class Answers:
         """(K,) distinct patients with an item of the class."""
         return [len(np.unique(self.patients[self.truth == c])) for c in range(self.k)]
 
+    def value(self, metric: str) -> float:
+        """A metric by scikit-learn.
+
+        Raises:
+            ValueError: undefined on these items, such as the AUC of a single class.
+        """
+        return _VALUE[metric](self)
+
     def estimate(self, metric: str, resamples: Resamples) -> Estimate:
         """A metric with its interval; the value is scikit-learn's.
 
         Raises:
             ValueError: undefined on these items, such as the AUC of a single class.
         """
-        value = _VALUE[metric](self)
-        replicates = _REPLICATES[metric](self, resamples.weights(list(self.patients)))
-        return Estimate(value, replicates, lambda alpha: self._guard(metric, value, alpha))
+        value, w = self.value(metric), resamples.weights(list(self.patients))
+        right, distance = (self.answer == self.truth).astype(float), np.abs(self.truth - self.answer) / (self.k - 1)
+        if metric == "accuracy":
+            return _share(right, self.patients, w)
+        if metric == "mae":
+            return _share(distance, self.patients, w).onto(0.0, self.k - 1.0)
+        if metric == "auc":
+            classes = [1] if self.k == 2 else range(self.k)
+            return mean([self._one_against_rest(c, w) for c in classes], np.ones((len(classes), len(classes))))
+        if metric == "quadratic_kappa":
+            return self._kappa(value, w)
+        items = [np.flatnonzero(self.truth == c) for c in range(self.k) if self.patients_by_class[c]]
+        recall = mean([_share(right[i], self.patients[i], w[:, i]) for i in items], overlap([self.patients[i] for i in items]))
+        if metric == "balanced_accuracy":
+            return recall
+        shift = value - recall.value  # macro F1 varies about as much as balanced accuracy does
+
+        def guard(alpha: float) -> Bounds:
+            low, high = recall.guard(alpha)
+            return low + shift, high + shift
+
+        return Estimate(value, _f1_replicates(self, w), guard, recall.supposed)
 
     def chance(self, metric: str) -> float:
         """The score of the best predictor that does not see the image."""
@@ -179,43 +273,41 @@ class Answers:
         # sum_c 2 p q / (p + q) under sum_c q = 1 is largest at q = p, where it is 1.
         return 0.5 if metric == "auc" else 1 / self.k
 
-    def _guard(self, metric: str, value: float, alpha: float) -> tuple[float, float]:
-        if metric == "accuracy":
-            return wilson(value, len(np.unique(self.patients)), alpha)
-        counts = self.patients_by_class
-        if metric == "auc":
-            classes = [1] if self.k == 2 else list(range(self.k))
-            total = len(np.unique(self.patients))
-            each = [(a := _one_auc(self, c), newcombe_auc(a, counts[c], max(1, counts[0] if self.k == 2 else total - counts[c]), alpha))
-                    for c in classes]
-            return mover([a for a, _ in each], [i for _, i in each])
-        if metric in ("mae", "quadratic_kappa"):
-            return self._distance_guard(metric, value, alpha)
-        present = [c for c in range(self.k) if counts[c]]
-        recalls = [float((self.answer[self.truth == c] == c).mean()) for c in present]
-        low, high = mover(recalls, [wilson(r, counts[c], alpha) for r, c in zip(recalls, present, strict=True)])
-        shift = value - float(np.mean(recalls))
-        return low + shift, high + shift
+    def _one_against_rest(self, c: int, w: F) -> Estimate:
+        """The AUC of a class. Its guard is the hull of Newcombe's interval and of DeLong's, which sees where a class spreads wider."""
+        positive, margin = self.truth == c, _margin(self, c)
+        value, shown = _one_auc(self, c), delong(positive, margin, self.patients)
+        m, n = effective(self.patients[positive]), effective(self.patients[~positive])
 
-    def _distance_guard(self, metric: str, value: float, alpha: float) -> tuple[float, float]:
-        """The distance of answer and grade, as a part of the largest there is, is in [0, 1], and its mean is taken for a proportion.
-
-        No distribution on [0, 1] of that mean spreads wider than a proportion, so this errs on the wide side. Kappa is 1 minus the
-        ratio of the mean squared distance to the one expected of the margins, which is held as it is; the bootstrap lets it vary.
-        """
-        n, power = len(np.unique(self.patients)), 1 if metric == "mae" else 2
-        largest = float(self.k - 1) ** power
-        mean_distance = float((np.abs(self.truth - self.answer) ** power).mean())
-        low, high = (bound * largest for bound in wilson(mean_distance / largest, n, alpha))
-        if metric == "mae":
+        def guard(alpha: float) -> Bounds:
+            low, high = newcombe_auc(value, m, n, alpha)
+            if shown and 0 < value < 1:
+                a, b = logit_t(value, *shown, alpha)
+                low, high = min(low, a), max(high, b)
             return low, high
-        expected = _expected_distance(self)
-        return max(-1.0, 1 - high / expected), min(1.0, 1 - low / expected)
+
+        return Estimate(value, _auc_replicates(positive, margin, w), guard, lambda score, alpha: newcombe_auc(score, m, n, alpha))
+
+    def _kappa(self, value: float, w: F) -> Estimate:
+        """Kappa is 1 minus the ratio of the mean squared distance of answer and grade to the one expected of the margins.
+
+        The guard takes the former, as a part of the largest there is, for a proportion, and holds the latter as it is; the bootstrap lets
+        it vary. A score that is supposed has answers with the margins of the grades.
+        """
+        n, largest, expected = effective(self.patients), float(self.k - 1) ** 2, _expected_distance(self)
+
+        def bounds(kappa: float, expected: float, alpha: float) -> Bounds:
+            low, high = exact(min(1.0, (1 - kappa) * expected / largest), n, alpha)
+            return max(-1.0, 1 - high * largest / expected), min(1.0, 1 - low * largest / expected)
+
+        even = 2 * float(self.truth.var())
+        return Estimate(value, _kappa_replicates(self, w), lambda alpha: bounds(value, expected, alpha),
+                        (lambda kappa, alpha: bounds(kappa, even, alpha)) if even else None)
 
 
 @dataclass(frozen=True)
 class Values:
-    """What a model reached on the items of one subtask where that is a number in [0, 1], such as an overlap with a mask.
+    """What a model reached on the items of one subtask where that is a number, such as an overlap with a mask or a rank.
 
     Attributes:
         patients: (n,) patient key of each item.
@@ -223,6 +315,8 @@ class Values:
         blind: by metric, the score on the same items of the best predictor that does not see the image.
         patients_by_class: distinct patients with an item that shows it, for each structure or other thing that is asked for.
         lacking: why no decision may rest on it, beside their number; empty when one may.
+        weights: (n,) parts of a question: items that are asked the same one share its 1. None: each item is a question of its own.
+        ranges: by metric, the lowest and the highest value there is, where these are not 0 and 1.
     """
 
     patients: npt.NDArray[np.str_]
@@ -230,12 +324,11 @@ class Values:
     blind: Mapping[str, float]
     patients_by_class: list[int]
     lacking: str = ""
+    weights: F | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def estimate(self, metric: str, resamples: Resamples) -> Estimate:
-        """The mean over items with its interval.
-
-        The guard takes the mean for a proportion among the patients. No distribution on [0, 1] of that mean spreads wider than a
-        proportion, so it errs on the wide side.
+        """The mean over questions with its interval; no more patients count than there are questions.
 
         Raises:
             ValueError: a value is not defined.
@@ -243,8 +336,9 @@ class Values:
         values = self.values[metric]
         if np.isnan(values).any():
             raise ValueError(f"{metric} is not defined on every item")
-        value, n, w = float(values.mean()), len(np.unique(self.patients)), resamples.weights(list(self.patients))
-        return Estimate(value, _ratio(w @ values, w.sum(1)), lambda alpha: wilson(value, n, alpha))
+        (low, high), w = self.ranges.get(metric, (0.0, 1.0)), resamples.weights(list(self.patients))
+        questions = np.inf if self.weights is None else max(1.0, float(self.weights.sum()))
+        return _share((values - low) / (high - low), self.patients, w, self.weights, questions).onto(low, high)
 
     def chance(self, metric: str) -> float | None:
         """The score of the best predictor that does not see the image; None where there was nothing to make one from."""
@@ -318,15 +412,6 @@ def _mean_defined(x: F) -> F:
     return _ratio(np.where(defined, x, 0).sum(-1), defined.sum(-1).astype(float))
 
 
-def _accuracy_replicates(a: Answers, w: F) -> F:
-    return _ratio(w @ (a.answer == a.truth).astype(float), w.sum(1))
-
-
-def _balanced_replicates(a: Answers, w: F) -> F:
-    m = _confusion(a, w)
-    return _mean_defined(_ratio(np.diagonal(m, axis1=1, axis2=2), m.sum(2)))
-
-
 def _f1_replicates(a: Answers, w: F) -> F:
     m = _confusion(a, w)
     f1 = _ratio(2 * np.diagonal(m, axis1=1, axis2=2), m.sum(1) + m.sum(2))
@@ -343,31 +428,12 @@ def _kappa_replicates(a: Answers, w: F) -> F:
     return kappa
 
 
-def _mae_replicates(a: Answers, w: F) -> F:
-    return _ratio(w @ np.abs(a.truth - a.answer).astype(float), w.sum(1))
-
-
-def _auc_replicates(a: Answers, w: F) -> F:
+def _auc_replicates(positive: npt.NDArray[np.bool_], margin: F, w: F) -> F:
     """Mann-Whitney statistics with ties, weighted, on all resamples at once."""
-    out = []
-    for c in [1] if a.k == 2 else range(a.k):
-        margin = _margin(a, c)
-        order = np.argsort(margin, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(margin[order]) > 0])
-        positive = (a.truth == c)[order]
-        ws = w[:, order]
-        pos = np.add.reduceat(ws * positive, starts, axis=1)
-        neg = np.add.reduceat(ws * ~positive, starts, axis=1)
-        below = np.cumsum(neg, axis=1) - neg / 2
-        out.append(_ratio((pos * below).sum(1), pos.sum(1) * neg.sum(1)))
-    return _mean_defined(np.stack(out, axis=1))
-
-
-_REPLICATES: dict[str, Callable[[Answers, F], F]] = {
-    "accuracy": _accuracy_replicates,
-    "balanced_accuracy": _balanced_replicates,
-    "macro_f1": _f1_replicates,
-    "auc": _auc_replicates,
-    "quadratic_kappa": _kappa_replicates,
-    "mae": _mae_replicates,
-}
+    order = np.argsort(margin, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(margin[order]) > 0])
+    first, ws = positive[order], w[:, order]
+    pos = np.add.reduceat(ws * first, starts, axis=1)
+    neg = np.add.reduceat(ws * ~first, starts, axis=1)
+    below = np.cumsum(neg, axis=1) - neg / 2
+    return _ratio((pos * below).sum(1), pos.sum(1) * neg.sum(1))

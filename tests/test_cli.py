@@ -143,6 +143,36 @@ def test_a_wrong_argument_ends_with_2_and_words(run: Run, args: list[str], words
     assert not Path("runs").exists()
 
 
+def test_a_subtask_that_cannot_be_scored_says_what_is_missing_and_where_to_get_it(run: Run, world: World) -> None:
+    """A source that the catalog lacks, a manifest that is not there, and a set that is not to be had."""
+    catalog = yaml.safe_load((world.root / "catalogs" / "toy.yaml").read_text())
+    world.edit("catalogs/toy.yaml", corpora=catalog["corpora"] | {"absent": {"manifest": "absent/manifest.csv"}})
+    first = yaml.safe_load((world.root / "benchmarks" / "toy.yaml").read_text())["subtasks"][0]
+    facts = {"drawn": {"title": "Drawn", "url": "here", "licence": "CC0", "access": "open"},
+             "absent": {"title": "Absent", "url": "https://example.org/absent", "licence": "not verified", "access": "registration"},
+             "open": {"title": "Open", "citation": "Somebody 2020", "licence": "CC0", "access": "open"},
+             "ours": {"title": "Ours", "licence": "none", "access": "internal", "substitute": "IXI"}}
+    world.edit("benchmarks/toy.yaml", subtasks=[first | {"id": f"on.{s}", "items": [{"source": s}]} for s in facts], datasets=facts)
+    code, out, _ = run("ls", "subtasks", "--catalog", "toy", "--benchmark", "toy")
+    told = {line.split()[1]: line.split("  ", 4)[4] for line in out.splitlines()}
+    assert code == 0
+    assert told["on.drawn"].startswith("available: ")
+    manifest = world.root / "data" / "absent" / "manifest.csv"
+    assert told["on.absent"] == f"missing: no manifest {manifest} of source 'absent' (Absent, access: registration, https://example.org/absent)"
+    assert told["on.open"] == "missing: no source 'open' in catalog 'toy' (Open, access: open, Somebody 2020)"
+    assert told["on.ours"] == "missing: no source 'ours' in catalog 'toy' (Ours, access: internal, not public; or instead IXI)"
+
+
+def test_without_facts_a_missing_source_is_named_and_so_is_an_empty_split(run: Run, world: World) -> None:
+    first = yaml.safe_load((world.root / "benchmarks" / "toy.yaml").read_text())["subtasks"][0]
+    world.edit("benchmarks/toy.yaml", subtasks=[first | {"id": "gone", "items": [{"source": "gone"}]},
+                                                first | {"id": "none", "items": [{"source": "drawn", "where": {"plane": "oblique"}}]}])
+    _, out, err = run("ls", "subtasks", "--catalog", "toy", "--benchmark", "toy")
+    assert not err
+    assert [line.split("  ", 4)[4] for line in out.splitlines()] == ["missing: no source 'gone' in catalog 'toy'",
+                                                                    "missing: no item in the gate split"]
+
+
 def test_validate_tells_of_every_file(run: Run, world: World) -> None:
     curriculum = yaml.safe_load(world.curriculum.read_text())
     for name, change in {"one": {"seed": -1}, "two": {"benchmark": "toi"}}.items():

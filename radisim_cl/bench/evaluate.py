@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -15,29 +16,45 @@ from torch import Tensor
 
 from radisim_cl.bench import floors
 from radisim_cl.bench.items import ITEM, items, pseudonym, structure_index
-from radisim_cl.bench.seen import F, Seen
+from radisim_cl.bench.kept import Kept, Memory
+from radisim_cl.bench.seen import Embed, F, Seen
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.images import decode, decode_mask, resize, resize_mask
+from radisim_cl.files import sha256
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.registry import plugin
-from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask
+from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, SubtaskSpec
 from radisim_cl.specs.plan import SubtaskPlan
 
 COLUMNS = ["by", "subtask", "item", "patient", "truth", "scores"]
 PROTOCOLS = "radisim_cl.bench.protocols"
 Image = tuple[str, int]
 T = TypeVar("T")
+Show = Callable[[SubtaskSpec, Seen, Mapping[str, pd.DataFrame]], None]
 
 
 def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora: Corpora,
-            split: Literal["tune", "gate", "report"], readers: int = 2, batch: int = 128) -> pd.DataFrame:
+            split: Literal["tune", "gate", "report"], readers: int = 2, batch: int = 128, memory: Memory | None = None,
+            show: Show | None = None) -> pd.DataFrame:
     """What a model answers to each item of a split.
 
     A protocol that chooses thresholds is shown the tune split too.
 
+    Args:
+        embedder: the model.
+        benchmark: the subtasks, with their prompts.
+        subtasks: those that are not missing are asked.
+        corpora: where the images are.
+        split: whose items are answered.
+        readers: threads that read and decode.
+        batch: images a pass.
+        memory: what is known of the model already, and takes in what is found out; nothing, and forgotten, if None.
+        show: is called for each subtask with what the protocol saw and answered.
+
     Returns:
         One row an item: `by` ("model"; "mean_mask" where the answer is a place), `subtask`, `item` and `patient` (pseudonyms), `truth`
-        (the class), `scores` (K floats; see `read` of the protocol). Where the answer is a place, one row an item and structure.
+        (the class; of a caption, its number), `scores` (K floats; see `read` of the protocol). Where the answer is a place, one row an
+        item and structure.
     """
     specs = {s.id: s for s in benchmark.subtasks if s.id in {p.id for p in subtasks if not p.missing}}
     protocols = {name: plugin(PROTOCOLS, spec.protocol) for name, spec in specs.items()}
@@ -45,18 +62,23 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
     for name, spec in specs.items():
         frame, wanted = items(spec, corpora), {split, "tune"} if protocols[name].NEEDS.tune else {split}
         asked[name] = frame[frame["split"].isin(wanted)].reset_index(drop=True)
-    queries = {name: protocols[name].queries(spec, embedder.texts) for name, spec in specs.items()}
+    memory = memory or Memory(None)
+    embed: Embed = lambda texts: memory.embedded(texts, embedder.texts)  # noqa: E731
+    queries = {name: protocols[name].queries(spec, asked[name], embed) for name, spec in specs.items()}
     placed = {name: q for name, q in queries.items() if protocols[name].NEEDS.places}
-    vectors, places = _embedded(embedder, asked, placed, corpora, readers, batch)
+    vectors, places = _embedded(embedder, asked, placed, corpora, readers, batch, memory)
     parts = []
     for name, spec in specs.items():
         images, patches, masks = _images(asked[name]), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8)
         if isinstance(spec, GroundSubtask) and images:
             patches = np.stack([places[i].cosines[name] for i in images])
             masks = np.stack([structure_index(spec, corpora[i[0]])[places[i].mask] for i in images])
-        cosines = np.array([vectors[i] for i in images], dtype=np.float32).reshape(-1, queries[name].shape[1]) @ queries[name].T
-        seen = Seen(asked[name], split, cosines, patches, masks)
-        parts += [_rows(by, benchmark, name, found) for by, found in protocols[name].score(spec, seen).items() if len(found)]
+        whole = np.array([vectors[i] for i in images], dtype=np.float32).reshape(len(images), queries[name].shape[1])
+        seen = Seen(asked[name], split, whole, queries[name], patches, masks)
+        given = protocols[name].score(spec, seen)
+        if show:
+            show(spec, seen, given)
+        parts += [_rows(by, benchmark, name, found) for by, found in given.items() if len(found)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -69,14 +91,24 @@ class _Place:
 
 
 def _embedded(embedder: Embedder, asked: Mapping[str, pd.DataFrame], placed: Mapping[str, F], corpora: Corpora, readers: int,
-              batch: int) -> tuple[dict[Image, F], dict[Image, _Place]]:
-    """Each image's vector, and what is kept of those that subtasks with places ask for, each after one decoding and one pass."""
+              batch: int, memory: Memory) -> tuple[dict[Image, F], dict[Image, _Place]]:
+    """Each image's vector, and what is kept of those that subtasks with places ask for, each after at most one decoding and one pass."""
     wanted: dict[Image, list[str]] = {}
     for name in placed:
         for image in _images(asked[name]):
             wanted.setdefault(image, []).append(name)
     masked = sorted(wanted)
     plain = sorted({image for frame in asked.values() for image in _images(frame)} - set(masked))
+
+    of_queries = {name: hashlib.sha256(q.tobytes()).hexdigest() for name, q in placed.items()}
+
+    def key(image: Image) -> str:
+        return sha256(corpora[image[0]].image(image[1]))
+
+    def mask_key(image: Image) -> str:
+        path = corpora[image[0]].mask(image[1])
+        assert path is not None
+        return sha256(path)
 
     def load(image: Image) -> Tensor:
         return resize(decode(corpora[image[0]].image(image[1])), embedder.preprocess)
@@ -87,27 +119,49 @@ def _embedded(embedder: Embedder, asked: Mapping[str, pd.DataFrame], placed: Map
         assert path is not None
         return resize(pixels, embedder.preprocess), resize_mask(decode_mask(path, pixels), embedder.preprocess)
 
-    vectors: dict[Image, F] = {}
-    places: dict[Image, _Place] = {}
     with ThreadPoolExecutor(max(1, readers)) as pool:
-        if plain:
-            vectors |= zip(plain, embedder.images(torch.stack(b) for b in _batches(pool.map(load, plain), batch)), strict=True)
-        for loaded in _batches(zip(masked, pool.map(load_both, masked), strict=True), batch):
+        keys = dict(zip([*plain, *masked], pool.map(key, [*plain, *masked]), strict=True))
+        mask_keys = {i: f"{m}-{keys[i]}" for i, m in zip(masked, pool.map(mask_key, masked), strict=True)}
+        place_keys = {i: {name: f"{keys[i]}-{of_queries[name]}" for name in wanted[i]} for i in masked}
+        new = {keys[i]: i for i in plain if keys[i] not in memory.images}
+        if new:
+            found = embedder.images(torch.stack(b) for b in _batches(pool.map(load, new.values()), batch))
+            memory.images.add(zip(new, found, strict=True))
+        unseen = [i for i in masked if memory.images.lacking([keys[i]]) or memory.masks.lacking([mask_keys[i]])
+                  or memory.places.lacking(place_keys[i].values())]
+        for loaded in _batches(zip(unseen, pool.map(load_both, unseen), strict=True), batch):
             whole, patches = embedder.images_and_patches(torch.stack([pixels for _, (pixels, _) in loaded]))
             for (image, (_, mask)), vector, grid in zip(loaded, whole, patches, strict=True):
-                vectors[image], places[image] = vector, _Place({name: grid @ placed[name].T for name in wanted[image]}, mask.numpy())
+                memory.images.add([(keys[image], vector)])
+                memory.masks.add([(mask_keys[image], mask.numpy())])
+                memory.places.add((k, grid @ placed[name].T) for name, k in place_keys[image].items())
+    vectors = {i: memory.images[k] for i, k in keys.items()}
+    places = {i: _Place({name: memory.places[k] for name, k in place_keys[i].items()}, memory.masks[mask_keys[i]]) for i in masked}
     return vectors, places
 
 
 def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora: Corpora,
-                  split: Literal["tune", "gate", "report"], readers: int = 2) -> pd.DataFrame:
-    """What the no-learning floors answer where the answer is a class, in the same form as `answers`; the same for every model."""
-    specs = {s.id: s for s in benchmark.subtasks if not isinstance(s, GroundSubtask)}
+                  split: Literal["tune", "gate", "report"], readers: int = 2, kept: Kept | None = None) -> pd.DataFrame:
+    """What the no-learning floors answer where the answer is a class, in the same form as `answers`; the same for every model.
+
+    Args:
+        benchmark, subtasks, corpora, split, readers: as in `answers`.
+        kept: features by `floors.key` and the image's digest, which takes in what is lacking; forgotten if None.
+    """
+    kept = Kept(None) if kept is None else kept
+    specs = {s.id: s for s in benchmark.subtasks if isinstance(s, LabelledSubtask)}
     asked = {p.id: items(specs[p.id], corpora) for p in subtasks if not p.missing and p.id in specs}
     used = {n: f[f["split"].isin(["train", "tune", split])] for n, f in asked.items()}
     unique = sorted({image for frame in used.values() for image in _images(frame)})
+
+    paths = {image: corpora[image[0]].image(image[1]) for image in unique}
     with ThreadPoolExecutor(max(1, readers)) as pool:
-        vectors = dict(zip(unique, pool.map(lambda i: floors.features(decode(corpora[i[0]].image(i[1]))), unique), strict=True))
+        keys = {i: {floor: floors.key(digest, floor) for floor in floors.FLOORS}
+                for i, digest in zip(unique, pool.map(sha256, paths.values()), strict=True)}
+        new = [i for i in unique if kept.lacking(keys[i].values())]
+        for i, found in zip(new, pool.map(lambda i: floors.features(decode(paths[i])), new), strict=True):
+            kept.add((keys[i][floor], vector) for floor, vector in found.items())
+    vectors = {i: {floor: kept[k] for floor, k in keys[i].items()} for i in unique}
     parts = []
     for name, frame in used.items():
         scored = frame[frame["split"] == split].reset_index(drop=True)

@@ -7,6 +7,8 @@ learned less than a histogram knows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +21,30 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from radisim_cl.bench.items import ITEM
+from radisim_cl.files import sha256
 
 F = npt.NDArray[np.float64]
 _PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
+FLOORS = ("pixel_statistics", "thumbnail")
+
+
 def features(image: Tensor) -> dict[str, F]:
-    """Both feature vectors of a (C, H, W) uint8 image: 20 pixel statistics, and 64 values of an 8 x 8 thumbnail."""
+    """By floor, the features of a (C, H, W) uint8 image: 20 pixel statistics, and 64 values of an 8 x 8 thumbnail."""
     grey = image.float().mean(dim=0)
     return {"pixel_statistics": _statistics(grey.numpy().astype(np.float64) / 255),
             "thumbnail": tv.resize(grey[None], [8, 8], antialias=True).numpy().astype(np.float64).ravel() / 255}
+
+
+@cache
+def _code() -> str:
+    return sha256(Path(__file__))[:16]
+
+
+def key(digest: str, floor: str) -> str:
+    """What an image's features are kept by: its digest, and this file's, since other features are other numbers."""
+    return f"{digest}-{floor}-{_code()}"
 
 
 def _statistics(x: F) -> F:
@@ -52,7 +68,7 @@ def _by_item(frame: pd.DataFrame, vectors: list[F]) -> F:
     return means
 
 
-def predict(fit: pd.DataFrame, score: pd.DataFrame, vectors: Mapping[tuple[str, int], dict[str, F]], classes: int) -> dict[str, F]:
+def predict(fit: pd.DataFrame, score: pd.DataFrame, vectors: Mapping[tuple[str, int], Mapping[str, F]], classes: int) -> dict[str, F]:
     """By floor, (n, K) probabilities of the scored items; a floor is absent where a class has no item to fit on.
 
     Args:
@@ -64,7 +80,7 @@ def predict(fit: pd.DataFrame, score: pd.DataFrame, vectors: Mapping[tuple[str, 
     if len(np.unique(truth)) < classes or not len(score):
         return {}
     out = {}
-    for floor in ("pixel_statistics", "thumbnail"):
+    for floor in FLOORS:
         x, y = (_by_item(f, [vectors[s, r][floor] for s, r in zip(f["source"], f["row"], strict=True)]) for f in (fit, score))
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
         out[floor] = model.fit(x, truth).predict_proba(y)

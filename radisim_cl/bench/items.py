@@ -11,7 +11,7 @@ import pandas as pd
 from radisim_cl.corpus.corpora import Corpora, Corpus, matches
 from radisim_cl.errors import InputError
 from radisim_cl.registry import hint
-from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, SubtaskSpec
+from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, RetrieveSubtask, SubtaskSpec
 
 MODEL, MEAN_MASK = "model", "mean_mask"
 """Who answered, beside the floors; `mean_mask` is the predictor that does not see the image, where the answer is a place."""
@@ -22,12 +22,16 @@ ITEM = ["source", "item"]
 def items(spec: SubtaskSpec, corpora: Corpora, split: str | None = None) -> pd.DataFrame:
     """One row an image: `source, row, item, patient, truth` and `split`; all splits, or one.
 
-    `item` is the row's id; of a volume, the study's, which its slices share. `truth` is the class index; where masks are asked for, 0.
+    `item` is the row's id; of a volume, the study's, which its slices share. `truth` is the class index; where masks or captions are asked
+    for, 0. Where captions are, there is a column `caption` of them, without white space at either end.
 
     Raises:
         InputError: unknown source, column or structure; a volume whose rows disagree.
     """
-    found = _masked(spec, corpora) if isinstance(spec, GroundSubtask) else _labelled(spec, corpora)
+    if isinstance(spec, LabelledSubtask):
+        found = _labelled(spec, corpora)
+    else:
+        found = _masked(spec, corpora) if isinstance(spec, GroundSubtask) else _captioned(spec, corpora)
     return found if split is None else found[found["split"] == split].reset_index(drop=True)
 
 
@@ -63,6 +67,16 @@ def _masked(spec: GroundSubtask, corpora: Corpora) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
 
 
+def _captioned(spec: RetrieveSubtask, corpora: Corpora) -> pd.DataFrame:
+    parts = []
+    for part in spec.items:
+        frame = corpora[part.source].frame
+        captions = frame["caption"].str.strip()
+        kept = frame[matches(frame, part.where) & (captions != "")]
+        parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)).assign(caption=captions))
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
+
+
 def _rows(source: str, kept: pd.DataFrame, names: pd.Series[str], truth: pd.Series[int]) -> pd.DataFrame:
     return pd.DataFrame({"source": source, "row": kept.index, "item": names, "patient": kept["patient"], "truth": truth, "split": kept["split"]})
 
@@ -82,8 +96,8 @@ def counted(frame: pd.DataFrame) -> int:
 
 
 def fewest(spec: SubtaskSpec, frame: pd.DataFrame) -> int:
-    """Patients that a decision rests on: of the rarest class; where masks are asked for, all."""
-    return int(frame["patient"].nunique()) if isinstance(spec, GroundSubtask) else rarest(frame, len(spec.classes))
+    """Patients that a decision rests on: of the rarest class; where masks or captions are asked for, all."""
+    return rarest(frame, len(spec.classes)) if isinstance(spec, LabelledSubtask) else int(frame["patient"].nunique())
 
 
 def rarest(frame: pd.DataFrame, classes: int) -> int:

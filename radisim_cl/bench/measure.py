@@ -97,7 +97,7 @@ def evidence(m: Measurement, catalog: str, looks: int) -> GateEvidence:
 
 
 def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan], catalog: str, stage: str | None, look: int,
-              samples: int, notice: str = "") -> Scorecard:
+              samples: int, notice: str = "", model: str = "") -> Scorecard:
     """The measurement with 95 % intervals, and what the catalog wants said beside them."""
     plan = {p.id: p for p in plans}
     subtasks = [
@@ -120,7 +120,7 @@ def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan]
     ]
     missing = {p.id: p.missing for p in plans if p.missing}
     return Scorecard(benchmark=benchmark.name, version=benchmark.version, catalog=catalog, split=m.split, stage=stage, look=look,
-                     samples=samples, subtasks=subtasks, suites=suites, missing=missing, notice=notice)
+                     samples=samples, model=model, subtasks=subtasks, suites=suites, missing=missing, notice=notice)
 
 
 def _interval(e: Estimate) -> Interval:

@@ -42,11 +42,11 @@ class Corpus:
 
     def image(self, row: int) -> Path:
         """Path of a row's image."""
-        return self.folder / self._cells["image"][row].as_py()
+        return self.folder / str(self._cells["image"][row])
 
     def mask(self, row: int) -> Path | None:
         """Path of a row's mask: an 8-bit label map of the image's own size; None where it has none."""
-        name = self._cells["mask"][row].as_py()
+        name = str(self._cells["mask"][row])
         return self.folder / name if name else None
 
     def record(self, row: int) -> dict[str, str]:
@@ -106,6 +106,8 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     frame["label"] = frame["labels"].map(_label)
     frame["place"] = frame["labels"].map(_place)
     frame["split"] = cut(frame, spec.splits, version, name)
+    if spec.patient_ids:
+        frame["patient"] = f"{spec.patient_ids}/" + frame["patient"]
     return Corpus(name, frame, path.parent, sha256(path), spec.structures)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,9 +18,18 @@ class Embedder:
     """What the benchmark knows of a model."""
 
     def __init__(self, built: Built, device: str = "cpu", autocast: torch.dtype | None = None) -> None:
-        self.preprocess, self.device = built.preprocess, torch.device(device)
+        self.preprocess, self.device, self._built, self._autocast = built.preprocess, torch.device(device), built, autocast
         self._tokenizer = built.tokenizer
         self._towers = Towers(built.model, built.preprocess, autocast).eval().to(self.device)
+
+    def digest(self) -> str:
+        """Hex digest of all that decides its embeddings: weights, transform, tokenizer, precision and kind of device."""
+        how = {"model": self._built.config, "preprocess": self.preprocess.model_dump(), "autocast": str(self._autocast), "device": self.device.type}
+        out = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
+        for name, weight in sorted(self._built.model.state_dict().items()):
+            out.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            out.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return out.hexdigest()[:32]
 
     @torch.inference_mode()
     def images(self, batches: Iterable[Tensor]) -> npt.NDArray[np.float32]:

@@ -46,7 +46,7 @@ def export(state: dict[str, Tensor], built: Built, folder: Path, readme: str = "
 
 
 def readme(plan: Plan, stages: int) -> str:
-    """What a model hub shows: the model, what it was trained on, and the catalog's notice, if it has one.
+    """What a model hub shows: the model, what it was trained on, and the plan's notice, if it has one.
 
     Args:
         plan: of the run.
@@ -57,7 +57,7 @@ def readme(plan: Plan, stages: int) -> str:
     licences = {s: ", ".join(plan.corpora[s].licences) or "not stated" for s in sources}
     lines = [
         "---", "library_name: open_clip", "pipeline_tag: zero-shot-image-classification", "tags: [clip, radiology, radisim-cl]", "---", "",
-        f"# {curriculum.name}, after stage {through[-1].spec.name}", "", *([f"> {catalog.notice}", ""] if catalog.notice else []),
+        f"# {curriculum.name}, after stage {through[-1].spec.name}", "", *([f"> {plan.notice}", ""] if plan.notice else []),
         f"A {curriculum.scale.model.arch} CLIP model. It loads with stock open_clip, by the path of this folder:",
         '`open_clip.create_model_and_transforms("local-dir:PATH")`.', "", "## Training data", "",
         f"Catalog {catalog.name}, benchmark version {plan.benchmark.version}, training split, plan {plan.digest()[:16]}; stages: "

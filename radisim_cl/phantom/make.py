@@ -22,7 +22,7 @@ from PIL import Image
 
 from radisim_cl.corpus.corpora import COLUMNS
 from radisim_cl.errors import InputError
-from radisim_cl.files import fsync, sha256_text, write_atomic
+from radisim_cl.files import cache_folder, fsync, sha256_text, write_atomic
 from radisim_cl.phantom.patients import Patient, generator
 from radisim_cl.phantom.sources import SOURCES
 from radisim_cl.phantom.sources._base import CODES, STRUCTURES, Source
@@ -45,11 +45,6 @@ class _Task:
     folder: Path
 
 
-def home() -> Path:
-    """Where made corpora are kept: `$RADISIM_CACHE`, or `~/.cache/radisim-cl`."""
-    return Path(os.environ.get("RADISIM_CACHE") or Path.home() / ".cache" / "radisim-cl")
-
-
 def digest(spec: PhantomSpec) -> str:
     """Of the setting and of this package's code: another drawing of a rib is another phantom."""
     code = hashlib.sha256()
@@ -60,7 +55,7 @@ def digest(spec: PhantomSpec) -> str:
 
 def folder_of(spec: PhantomSpec) -> Path:
     """Where this phantom is, or will be."""
-    return home() / f"phantom-{digest(spec)}"
+    return cache_folder() / f"phantom-{digest(spec)}"
 
 
 def ensure(spec: PhantomSpec, progress: Callable[[int, int], None] = lambda done, of: None, processes: int | None = None,

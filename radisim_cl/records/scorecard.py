@@ -79,6 +79,8 @@ class Scorecard(Record):
     look: int
     samples: int
     """Pairs seen in training before this."""
+    model: str = ""
+    """Which model, where a run does not say."""
     subtasks: list[SubtaskScore]
     suites: list[SuiteScore]
     missing: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -15,8 +16,9 @@ from radisim_cl.models import arch
 from radisim_cl.registry import hint, kinds
 from radisim_cl.runs.directory import state
 from radisim_cl.runs.embedded import ready
-from radisim_cl.specs.benchmark import load_benchmark
+from radisim_cl.specs.benchmark import SubtaskSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, load_catalog
+from radisim_cl.specs.datasets import DatasetSpec
 
 WHAT = ("benchmarks", "catalogs", "curricula", "gates", "losses", "models", "protocols", "runs", "sources", "stages", "subtasks", "templates")
 
@@ -45,17 +47,26 @@ def listing(what: str, catalog: str, benchmark: str) -> list[str]:
         case "subtasks":
             spec = load_benchmark(benchmark, Path())
             corpora = Corpora(ready(load_catalog(catalog, Path())), spec.version)
-            out = []
-            for s in spec.subtasks:
-                absent = [i.source for i in s.items if i.source not in corpora.catalog.corpora]
-                told = f"missing: no source {absent[0]!r} in catalog {catalog!r}" if absent else ""
-                if not absent:
-                    gate = items(s, corpora, "gate")
-                    of = "with a mask" if s.protocol == "ground" else "of the rarest class"
-                    told = f"{counted(gate)} {'volumes' if s.protocol == 'volume' else 'images'} on the gate split, {fewest(s, gate)} patients {of}"
-                out.append(f"{s.suite}  {s.id}  {s.protocol}  {s.metric}  {told}")
-            return out
+            return [f"{s.suite}  {s.id}  {s.protocol}  {s.metric}  {_available(s, corpora, spec.datasets)}" for s in spec.subtasks]
     raise InputError(f"cannot list {what!r}. {hint(what, WHAT)}")
+
+
+def _available(subtask: SubtaskSpec, corpora: Corpora, datasets: Mapping[str, DatasetSpec]) -> str:
+    """What the gate split has of a subtask; or what is missing, and where to get it."""
+    catalog, lacking = corpora.catalog, dict[str, str]()
+    for source in (part.source for part in subtask.items):
+        if source not in catalog.corpora:
+            lacking[source] = f"no source {source!r} in catalog {catalog.name!r}"
+        elif not (manifest := Path(catalog.root) / catalog.corpora[source].manifest).is_file():
+            lacking[source] = f"no manifest {manifest} of source {source!r}"
+    if lacking:
+        return "missing: " + "; ".join(f"{why} ({datasets[s].where})" if s in datasets else why for s, why in lacking.items())
+    gate = items(subtask, corpora, "gate")
+    if gate.empty:
+        return "missing: no item in the gate split"
+    what = "volumes" if subtask.protocol == "volume" else "images"
+    of = {"ground": "with a mask", "retrieve": "with a caption"}.get(subtask.protocol, "of the rarest class")
+    return f"available: {counted(gate)} {what} on the gate split, {fewest(subtask, gate)} patients {of}"
 
 
 def corpora_table(catalog: CatalogSpec) -> Table:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from radisim_cl.bench.items import counted, fewest, items
 from radisim_cl.corpus.corpora import Corpora, matches
@@ -17,7 +18,9 @@ from radisim_cl.data.mixture import candidates, excess, exposures, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
 from radisim_cl.registry import hint
+from radisim_cl.runs.bars import Bars
 from radisim_cl.runs.embedded import ready
+from radisim_cl.runs.overlaps import Overlaps, settled
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
@@ -66,14 +69,15 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
         made = _stage(spec, i, batches[i], reserve, corpora, templates, problems)
         if made:
             stages.append(made)
-    subtasks = _subtasks(spec, benchmark, corpora, problems)
+    asked = _asked(benchmark, corpora, problems)
     if problems:
         raise SpecError(problems)
     used = sorted({e.entry.source for s in stages for e in s.entries} | {i.source for b in benchmark.subtasks for i in b.items
                                                                          if i.source in catalog.corpora})
-    for (train, held), count in corpora.crossing(used).items():
-        problems.append(catalog.problem(("corpora", held, "splits"), f"{count} patients are in the train split of {train!r} and in a "
-                                        f"benchmark split of {held!r}; give both the same 'splits'"))
+    trained = {e.source for s in spec.stages for e in s.data.mixture}
+    with Bars() as progress:
+        overlaps = settled(spec, benchmark, Overlaps(corpora, asked.values(), progress), used, sorted(trained & set(used)), problems)
+    subtasks = _subtasks(benchmark, corpora, trained | {o.held for o in overlaps if o.source in trained}, asked)
     available = {s.id for s in subtasks if not s.missing} | {s.suite for s in subtasks if not s.missing}
     for i, stage in enumerate(spec.stages):
         for j, need in enumerate(stage.gate.requires):
@@ -87,7 +91,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     return Plan(
         curriculum=spec, benchmark=benchmark, catalog=catalog, templates=templates,
         corpora={n: CorpusPlan(pairs=len(corpora[n].frame), digest=corpora[n].digest, licences=corpora[n].licences) for n in used},
-        stages=stages, reserve=reserve, subtasks=subtasks, estimates=_estimates(spec, sum(batches) + reserve, scored * len(stages)),
+        stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps, estimates=_estimates(spec, sum(batches) + reserve, scored * len(stages)),
     )
 
 
@@ -283,19 +287,45 @@ def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora:
     return usable, drawn
 
 
-def _subtasks(spec: CurriculumSpec, benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> list[SubtaskPlan]:
-    out, trained = [], {e.source for s in spec.stages for e in s.data.mixture}
+def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str]) -> list[SubtaskPlan]:
+    """What each subtask has to be asked about, and why some cannot be.
+
+    Args:
+        benchmark: the subtasks.
+        corpora: what the catalog has.
+        trained: sources that the model was or will be trained on.
+
+    Raises:
+        SpecError: a subtask does not fit its source's columns or masks.
+    """
+    problems: list[Problem] = []
+    asked = _asked(benchmark, corpora, problems)
+    if problems:
+        raise SpecError(problems)
+    return _subtasks(benchmark, corpora, trained, asked)
+
+
+def _asked(benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> dict[str, pd.DataFrame]:
+    """The items of each subtask whose sources the catalog has."""
+    out = {}
     for i, subtask in enumerate(benchmark.subtasks):
+        if all(part.source in corpora.catalog.corpora for part in subtask.items):
+            try:
+                out[subtask.id] = items(subtask, corpora)
+            except InputError as e:
+                problems.append(benchmark.problem(("subtasks", i), str(e)))
+    return out
+
+
+def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], asked: Mapping[str, pd.DataFrame]) -> list[SubtaskPlan]:
+    out = []
+    for subtask in benchmark.subtasks:
         absent = [part.source for part in subtask.items if part.source not in corpora.catalog.corpora]
         if absent:
             out.append(SubtaskPlan(id=subtask.id, suite=subtask.suite, items={}, patients={},
                                    missing=f"catalog {corpora.catalog.name!r} has no source {absent[0]!r}"))
             continue
-        try:
-            frame = items(subtask, corpora)
-        except InputError as e:
-            problems.append(benchmark.problem(("subtasks", i), str(e)))
-            continue
+        frame = asked[subtask.id]
         by_split = dict(list(frame.groupby("split")))
         counts = {str(s): counted(f) for s, f in by_split.items()}
         empty = [s for s in ("gate", "report") if not counts.get(s)]

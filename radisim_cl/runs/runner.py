@@ -16,6 +16,7 @@ import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
 from radisim_cl.bench import evaluate, measure
+from radisim_cl.bench.kept import floors
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import Loader
@@ -192,7 +193,9 @@ class Runner:
         path = self.run / "scores" / f"floors-{split}.parquet"
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
-            evaluate.floor_answers(self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers).to_parquet(path)
+            kept = floors()
+            evaluate.floor_answers(self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers, kept).to_parquet(path)
+            kept.save()
         return pd.read_parquet(path)
 
     def _decide(self, stage: StagePlan) -> None:

@@ -18,7 +18,7 @@ from radisim_cl.specs.plan import Plan
 def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int) -> Scorecard:
     """The scorecard of one scoring."""
     m = measure(frame, plan.benchmark, split)
-    return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples, plan.catalog.notice)
+    return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples, plan.notice)
 
 
 def unseal(run: Path, plan: Plan, state: RunState) -> None:

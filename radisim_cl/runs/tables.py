@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -14,6 +14,7 @@ from rich.text import Text
 from radisim_cl.records import events as ev
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import RunState
+from radisim_cl.specs.datasets import PublishedSpec
 from radisim_cl.specs.plan import Plan
 
 
@@ -27,7 +28,7 @@ def plan_table(plan: Plan) -> RenderableType:
                 f"{scale.model.arch}, {model}; global batch {scale.global_batch}, ZeRO {scale.zero}, {scale.precision}\n"
                 f"{scale.budget.samples:,} samples, of which {plan.reserve * scale.global_batch:,} in reserve for extensions (unspent: "
                 f"{scale.budget.unspent.replace('_', ' ')}); {took}\ndigest {plan.digest()[:16]}"
-                + f"\n{plan.catalog.notice}" * bool(plan.catalog.notice))
+                + f"\n{plan.notice}" * bool(plan.notice))
     stages = Table(title="Stages", title_justify="left")
     for column in ("", "stage", "steps", "samples", "lr", "losses", "gate"):
         stages.add_column(column, justify="right" if column in ("", "steps", "samples", "lr") else "left")
@@ -63,32 +64,39 @@ def plan_table(plan: Plan) -> RenderableType:
     return Group(head, stages, mixture, subtasks)
 
 
-def scorecard_table(card: Scorecard, whole: Collection[str] | None = None) -> RenderableType:
+def scorecard_table(card: Scorecard, whole: Collection[str] | None = None,
+                    published: Mapping[str, Sequence[PublishedSpec]] | None = None) -> RenderableType:
     """Subtasks with intervals, chance and floors; suites' mean skill.
 
     Args:
         card: what was scored.
         whole: suites whose subtasks are shown; all if None.
+        published: by subtask, figures of others that may stand beside these.
     """
     when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
-    table = Table(title=f"{card.benchmark} {card.version}, {card.split} split, {when}, {card.samples:,} samples seen", title_justify="left",
+    seen = f"{when}, {card.samples:,} samples seen" if card.stage or not card.model else ""
+    told = ", ".join(filter(None, (card.model, f"{card.benchmark} {card.version}", f"{card.split} split", seen)))
+    table = Table(title=told, title_justify="left",
                   caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail. "
                           "* Not zero-shot: its sources were trained on." + f"\n{card.notice}" * bool(card.notice),
                   caption_justify="left")
-    for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", ""):
-        table.add_column(column, justify="left" if column in ("subtask", "metric", "") else "right")
+    others = {name: "\n".join(f"{p.model} {p.value:.3f} ({p.metric if p.metric != 'unstated' else 'metric unstated'})" for p in found)
+              for name, found in (published or {}).items() if found}
+    for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", *(["published"] * bool(others)), ""):
+        table.add_column(column, justify="left" if column in ("subtask", "metric", "published", "") else "right")
     for suite in card.suites:
         for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
             floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
             score, chance = str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-"
             table.add_row(s.id + " *" * bool(s.trained_on), s.metric, score, chance, floors, f"{s.skill.value:.2f}" if s.skill else "-",
-                          f"{s.items} ({sum(s.patients.values()) if s.patients_in_all is None else s.patients_in_all})", note)
+                          f"{s.items} ({sum(s.patients.values()) if s.patients_in_all is None else s.patients_in_all})",
+                          *([others.get(s.id, "")] * bool(others)), note)
         counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
-        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, "")
+        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, *([""] * bool(others)), "")
         table.add_section()
     for name, why in card.missing.items():
-        table.add_row(name, "", "-", "", "", "", "", f"missing: {why}")
+        table.add_row(name, "", "-", "", "", "", "", *([""] * bool(others)), f"missing: {why}")
     return table
 
 

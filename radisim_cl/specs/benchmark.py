@@ -14,6 +14,7 @@ from radisim_cl.errors import Problem, SpecError
 from radisim_cl.files import library_file
 from radisim_cl.registry import hint
 from radisim_cl.specs.base import Document, Name, Spec, Where
+from radisim_cl.specs.datasets import DatasetSpec, PublishedSpec
 from radisim_cl.specs.metrics import rising
 from radisim_cl.specs.tree import expand_environment, read
 
@@ -74,9 +75,11 @@ class _Subtask(Spec):
     metric: str
     """Primary metric; skill is made from it."""
     min_patients: int = Field(5, ge=1)
-    """Fewer patients than this in any class of the scored split, or with a mask there: the subtask is undecidable."""
+    """Fewer patients than this in any class of the scored split, or with a mask or caption there: the subtask is undecidable."""
     provenance: Literal["source", "reconstructed"] = "reconstructed"
     """Whether the definition is published or ours."""
+    published: list[PublishedSpec] = []
+    """Figures of others, printed only beside a score of the real set's own test split."""
     note: str = ""
     """What a reader should know."""
 
@@ -194,6 +197,22 @@ class GroundSubtask(_Subtask):
         return {v: [t.format(n) for t in self.templates for n in names] for v, names in self.vocabulary.items()}
 
 
+class RetrieveSubtask(_Subtask):
+    """Which caption belongs to an image, and which image to a caption; asked of images that have one."""
+
+    protocol: Literal["retrieve"]
+    """How images are scored: `radisim_cl/bench/protocols/retrieve.py`."""
+
+    @property
+    def labels(self) -> list[str]:
+        """None: captions are as many as they are."""
+        return []
+
+    def prompts(self) -> dict[str, list[str]]:
+        """None: images are compared with the items' own captions."""
+        return {}
+
+
 LabelledSubtask = ClassifySubtask | OrdinalSubtask | VolumeSubtask
 
 
@@ -204,7 +223,7 @@ def protocol(subtask: Any) -> str:
 
 SubtaskSpec = Annotated[
     Annotated[ClassifySubtask, Tag("classify")] | Annotated[OrdinalSubtask, Tag("ordinal")] | Annotated[VolumeSubtask, Tag("volume")]
-    | Annotated[GroundSubtask, Tag("ground")],
+    | Annotated[GroundSubtask, Tag("ground")] | Annotated[RetrieveSubtask, Tag("retrieve")],
     Discriminator(protocol),
 ]
 
@@ -218,16 +237,26 @@ class BenchmarkSpec(Document):
     """Enters the hash that cuts patients into splits, so a new version has new splits."""
     description: str = ""
     """One paragraph for readers."""
+    datasets: dict[str, DatasetSpec] = {}
+    """Facts about the data sets, by source; where there are any, each source that a subtask uses has an entry."""
     subtasks: list[SubtaskSpec] = Field(min_length=1)
     """In the order of the report."""
 
     def cross_checks(self) -> list[Problem]:
-        """No two subtasks have one id."""
-        out, first = [], dict[str, int]()
+        """No two subtasks have one id, and `datasets` are the sources of the subtasks."""
+        out, first, used = [], dict[str, int](), dict[str, tuple[str | int, ...]]()
         for i, s in enumerate(self.subtasks):
             if s.id in first:
                 out.append(self.problem(("subtasks", i, "id"), f"duplicate subtask id {s.id!r}, first used by subtasks[{first[s.id]}]; rename one"))
             first.setdefault(s.id, i)
+            for j, part in enumerate(s.items):
+                used.setdefault(part.source, ("subtasks", i, "items", j, "source"))
+        for source, at in used.items():
+            if self.datasets and source not in self.datasets:
+                out.append(self.problem(at, f"source {source!r} has no entry under 'datasets'; add one. {hint(source, self.datasets)}"))
+        for source in self.datasets:
+            if source not in used:
+                out.append(self.problem(("datasets", source), f"no subtask uses source {source!r}; remove the entry. {hint(source, used)}"))
         return out
 
     @property

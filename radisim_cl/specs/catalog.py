@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import string
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from radisim_cl.errors import SpecError
 from radisim_cl.files import library_file
@@ -35,10 +35,14 @@ class CorpusSpec(Spec):
     """By column, the file's values to ours: `{anatomy: {brain: head}}`."""
     patient: str | None = None
     """Regular expression whose first group, in the manifest's `patient`, is the patient: where copies or slices carry ids of their own."""
+    patient_ids: str = ""
+    """Whose numbering the patient ids are, in a word. Corpora that say the same, or nothing, share patients where they share ids."""
     splits: dict[str, Shares] = {"*": {"train": 0.5, "tune": 0.1, "gate": 0.2, "report": 0.2}}
     """The file's own split (`*`: any other) to the shares in which its patients are cut, by a hash of the patient."""
     licence: str = ""
     """Where the manifest has no licence column."""
+    official_split: bool = False
+    """The report split is the set's own test split, all of it: scores there may stand beside published ones."""
     structures: dict[PixelValue, str] = {}
     """By pixel value of the mask images, the structure; 0 is what no structure covers, and is not listed."""
 
@@ -61,6 +65,14 @@ class CorpusSpec(Spec):
             if abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0:
                 raise ValueError(f"shares of split {native!r} must be positive and sum to 1, not {sum(shares.values()):g}")
         return splits
+
+    @model_validator(mode="after")
+    def _official(self) -> Self:
+        into_report = [shares.get("report", 0.0) for shares in self.splits.values()]
+        if self.official_split and (1.0 not in into_report or any(0 < share < 1 for share in into_report)):
+            raise ValueError("official_split needs 'splits' that give one of the set's own splits to report, whole, and no part of another; "
+                             "remove it where the report split is of our making")
+        return self
 
     @field_validator("structures")
     @classmethod

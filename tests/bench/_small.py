@@ -81,6 +81,7 @@ def with_every_protocol(world: World) -> World:
             a: {"values": [a], "names": [a]} for a in shapes}},
         {"id": "loc.shape", "protocol": "ground", "metric": "box_iou", "structures": shapes, "vocabulary": {
             "background": ["background", "air"]} | {a: [a] for a in shapes}},
+        {"id": "ret.caption", "protocol": "retrieve", "metric": "i2t_recall_1"},
     ]
     subtasks = yaml.safe_load((world.root / "benchmarks" / "toy.yaml").read_text())["subtasks"]
     world.edit("benchmarks/toy.yaml", subtasks=subtasks + [usual | m for m in more])

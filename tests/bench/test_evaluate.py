@@ -120,7 +120,7 @@ def test_class_embeddings_by_hand() -> None:
                                                                  "b": {"values": ["b"], "names": ["b1", "b2"]}}}).subtasks[0]
     assert isinstance(spec, ClassifySubtask)
     prompts = {"a1": [1, 0], "a2": [0, 1], "b1": [0, -1], "b2": [0, -1]}
-    found = classify.queries(spec, lambda texts: np.array([prompts[t] for t in texts], dtype=np.float32))
+    found = classify.queries(spec, pd.DataFrame(), lambda texts: np.array([prompts[t] for t in texts], dtype=np.float32))
     half = np.sqrt(0.5)
     np.testing.assert_allclose(found, [[half, half], [0, -1]], atol=1e-6)
 

@@ -72,7 +72,8 @@ def seen(images: list[tuple[str, F, npt.NDArray[np.uint8]]], named: Sequence[str
     frame = pd.DataFrame({"source": "s", "row": range(len(images)), "item": names, "patient": ["of " + n for n in names], "truth": 0,
                           "split": [s for s, _, _ in images]})
     whole = np.array([[float(v in named) for v in SPEC["vocabulary"]]] * len(images), dtype=np.float32)  # type: ignore[attr-defined]
-    return Seen(frame, scored, whole, np.stack([c for _, c, _ in images]), np.stack([m for _, _, m in images]))
+    each = np.eye(whole.shape[1], dtype=np.float32)
+    return Seen(frame, scored, whole, each, np.stack([c for _, c, _ in images]), np.stack([m for _, _, m in images]))
 
 
 CENTRE = [(r, c) for r in (1, 2) for c in (1, 2)]
@@ -140,7 +141,7 @@ def test_a_candidate_is_more_probable_than_one_of_the_vocabulary_by_chance() -> 
     shown = seen([SURE, ("gate", *SURE[1:])])
     for cosine, named in [(0.5, False), (0.501, True), (0.499, False)]:
         whole = np.array([[0.5, 0.5, cosine]] * 2, dtype=np.float32)
-        found = reached(ground.score(subtask(), Seen(shown.frame, "gate", whole, shown.patches, shown.masks))[MODEL])
+        found = reached(ground.score(subtask(), Seen(shown.frame, "gate", whole, shown.queries, shown.patches, shown.masks))[MODEL])
         assert (found["i1", 0]["box_iou_classified"] > 0) is named
 
 

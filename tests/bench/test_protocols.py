@@ -37,7 +37,7 @@ from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES, rising
 from radisim_cl.stats import Resamples
 
 PROTOCOLS = kinds("radisim_cl.bench.protocols")
-OF = {"classify": "mod.three", "volume": "vol.mr", "ordinal": "grade.three", "ground": "loc.shape"}
+OF = {"classify": "mod.three", "volume": "vol.mr", "ordinal": "grade.three", "ground": "loc.shape", "retrieve": "ret.caption"}
 SPLITS = ["tune", "gate", "report"]
 
 
@@ -96,7 +96,7 @@ def test_a_subtask_of_each_protocol_from_the_spec_to_the_scorecard(card: Scoreca
     assert asked.protocol == protocol
     assert list(found.scores) == list(BY_PROTOCOL[protocol])
     for metric, score in found.scores.items():
-        low, high = RANGES.get(metric, (0.0, 2.0))
+        low, high = RANGES.get(metric, (0.0, 2.0) if metric == "mae" else (1.0, 90.0))
         assert low <= score.low <= score.value <= score.high <= high
         assert score.low < score.high
     assert found.undecidable == ""
@@ -104,11 +104,12 @@ def test_a_subtask_of_each_protocol_from_the_spec_to_the_scorecard(card: Scoreca
     assert found.chance is not None
     assert found.skill.value == pytest.approx((found.scores[asked.metric].value - found.chance) / (1 - found.chance))
     assert found.prompts == asked.prompts_digest()
-    assert set(found.floors) == (set() if protocol == "ground" else {"pixel_statistics", "thumbnail"})
-    assert (found.above_floor is None) is (protocol == "ground")
+    labelled = protocol not in ("ground", "retrieve")
+    assert set(found.floors) == ({"pixel_statistics", "thumbnail"} if labelled else set())
+    assert (found.above_floor is None) is not labelled
     assert list(found.patients) == asked.labels
     assert found.patients_in_all
-    assert max(found.patients.values()) <= found.patients_in_all <= sum(found.patients.values())
+    assert protocol == "retrieve" or max(found.patients.values()) <= found.patients_in_all <= sum(found.patients.values())
     assert asked.id in next(s for s in card.suites if s.suite == asked.suite).subtasks
 
 
@@ -136,7 +137,7 @@ def test_stored_answers_in_another_order_are_the_same_measurement(card: Scorecar
 
 def test_no_name_of_anybody_or_anything_is_written_down(world: World, gate: pd.DataFrame) -> None:
     frame, written = opened(world)[1]["drawn"].frame, gate.to_csv()
-    assert not [n for n in {*frame["id"], *frame["patient"], *frame["study"], *frame["mask"]} if n in written]
+    assert not [n for n in {*frame["id"], *frame["patient"], *frame["study"], *frame["mask"], *frame["caption"]} if n in written]
     assert sorted(gate.columns) == ["by", "item", "patient", "scores", "subtask", "truth"]
     assert set(gate["by"]) == {MODEL, MEAN_MASK, "pixel_statistics", "thumbnail"}
 
@@ -208,7 +209,9 @@ def test_the_plan_and_the_listing_count_items_and_their_patients(world: World, m
     assert all(name in shown for name in OF.values())
     lines = listing("subtasks", "toy", "toy")
     assert any("loc.shape  ground  box_iou" in x and "images on the gate split" in x and "with a mask" in x for x in lines)
-    assert any(f"vol.mr  volume  auc  {by['vol.mr'].items['gate']} volumes on the gate split" in x for x in lines)
+    assert any(f"vol.mr  volume  auc  available: {by['vol.mr'].items['gate']} volumes on the gate split" in x for x in lines)
+    assert any("ret.caption  retrieve  i2t_recall_1  available" in x and f"{by['ret.caption'].patients['gate']} patients with a caption" in x
+               for x in lines)
 
 
 @pytest.mark.parametrize(("name", "metric", "known"), [("grade.three", "mae", "accuracy, balanced_accuracy, quadratic_kappa, skill"),
@@ -224,7 +227,8 @@ def seen(cosines: list[list[float]], names: list[str], truth: list[int]) -> Seen
     """Slices, each with the name of its volume."""
     frame = pd.DataFrame({"source": "s", "row": range(len(names)), "item": names, "patient": ["of " + n for n in names], "truth": truth,
                           "split": "gate"})
-    return Seen(frame, "gate", np.array(cosines, dtype=np.float32), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8))
+    whole = np.array(cosines, dtype=np.float32)
+    return Seen(frame, "gate", whole, np.eye(whole.shape[1], dtype=np.float32), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8))
 
 
 VOLUME = VolumeSubtask.model_validate({

@@ -192,6 +192,8 @@ WRONG = {
     "column of a benchmark": (BENCHMARK, MASS, MASS.replace("mass\n", "mass  # here\n", 1).replace("label", "lable"), "subtasks[2]",
                               "no column 'lable'", "Did you mean 'label'?"),
     "subtask that is there twice": (BENCHMARK, "- id: anat.mass", "- id: anat.three  # here", "subtasks[2].id", "duplicate subtask id 'anat.three'"),
+    "official split of our making": (CATALOG, "  drawn:\n    manifest:", "  drawn:  # here\n    official_split: true\n    manifest:", "corpora.drawn",
+                                     "official_split needs 'splits' that give one of the set's own splits to report, whole"),
     "shares of a split": (CATALOG, "    splits:\n      '*':\n        train: 0.4", "    splits:  # here\n      '*':\n        train: 0.5",
                           "corpora.drawn.splits", "'*'", "sum to 1, not 1.1"),
     "template without a column": (TEMPLATES, FIRST_LEVEL, FIRST_LEVEL.replace(":\n    -", ":  # here\n    -").replace("{modality}", "an image"),

@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from radisim_cl.errors import SpecError
-from radisim_cl.specs.benchmark import BenchmarkSpec, ClassifySubtask, GroundSubtask, OrdinalSubtask, VolumeSubtask, load_benchmark
+from radisim_cl.specs.benchmark import (
+    BenchmarkSpec,
+    ClassifySubtask,
+    GroundSubtask,
+    OrdinalSubtask,
+    RetrieveSubtask,
+    VolumeSubtask,
+    load_benchmark,
+)
 from radisim_cl.specs.schema import schema_of
 
 HEAD = "name: mine\nversion: '1'\nsubtasks:\n"
@@ -47,6 +55,14 @@ GROUND = """\
     templates: ["This is a {} image.", "{}"]
     metric: box_iou
 """
+RETRIEVE = """\
+  - id: ret.pubmed_mr
+    suite: retrieval
+    modality: MR
+    protocol: retrieve
+    items: [{source: pubmed_oa_test, where: {modality: MR}}]
+    metric: i2t_top_1_percent
+"""
 CLASSIFY = """\
   - id: dx.mass
     suite: diagnosis
@@ -60,17 +76,23 @@ CLASSIFY = """\
 
 
 def read(text: str, folder: Path) -> BenchmarkSpec:
+    """A benchmark from the text of its subtasks."""
+    return read_whole(HEAD + text, folder)
+
+
+def read_whole(text: str, folder: Path) -> BenchmarkSpec:
     """A benchmark from its text."""
     (folder / "benchmarks").mkdir(exist_ok=True)
-    (folder / "benchmarks" / "mine.yaml").write_text(HEAD + text)
+    (folder / "benchmarks" / "mine.yaml").write_text(text)
     return load_benchmark("mine", folder)
 
 
 def test_each_protocol_reads_into_its_own_spec(tmp_path: Path) -> None:
-    found = read(CLASSIFY + VOLUME + ORDINAL + GROUND, tmp_path)
-    assert [type(s) for s in found.subtasks] == [ClassifySubtask, VolumeSubtask, OrdinalSubtask, GroundSubtask]
-    assert [s.protocol for s in found.subtasks] == ["classify", "volume", "ordinal", "ground"]
-    assert [s.labels for s in found.subtasks] == [["none", "mass"], ["other", "MRA"], ["1", "2", "3"], ["liver", "spleen"]]
+    found = read(CLASSIFY + VOLUME + ORDINAL + GROUND + RETRIEVE, tmp_path)
+    assert [type(s) for s in found.subtasks] == [ClassifySubtask, VolumeSubtask, OrdinalSubtask, GroundSubtask, RetrieveSubtask]
+    assert [s.protocol for s in found.subtasks] == ["classify", "volume", "ordinal", "ground", "retrieve"]
+    assert [s.labels for s in found.subtasks] == [["none", "mass"], ["other", "MRA"], ["1", "2", "3"], ["liver", "spleen"], []]
+    assert found.subtasks[-1].prompts() == {}
     assert BenchmarkSpec.model_validate(yaml.safe_load(yaml.safe_dump(found.model_dump(mode="json")))).subtasks == found.subtasks
 
 
@@ -90,7 +112,7 @@ def test_classify_need_not_be_said(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "protocol": (VOLUME, "protocol: volume", "protocol: volum  # here", "protocol", ("unknown protocol 'volum'", "Did you mean 'volume'?",
-                 "Known: classify, ground, ordinal, volume.")),
+                 "Known: classify, ground, ordinal, retrieve, volume.")),
     "protocol that is no word": (VOLUME, "protocol: volume", "protocol: [volume]  # here", "protocol", ("unknown protocol",)),
     "names of a volume": (VOLUME, 'prompts: ["MR ang', 'prompts: ["x"], names: ["MR ang', "classes.MRA.names",
                           ("unknown field 'names'", "Known: prompts, values.")),
@@ -112,6 +134,13 @@ WRONG: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
                                  ("template 'this' needs exactly one {}",)),
     "field of ground": (GROUND, "    structures:", "    column: label  # here\n    structures:", "column", ("unknown field 'column'", "structures")),
     "missing field of ground": (GROUND, "    structures: [liver, spleen]\n", "", "structures", ("'structures' is required",)),
+    "rank as the primary metric": (RETRIEVE, "metric: i2t_top_1_percent", "metric: i2t_average_rank", "", (
+        "protocol 'retrieve' has no metric 'i2t_average_rank' that skill can be made from", "i2t_recall_10", "t2i_top_1_percent")),
+    "templates of captions": (RETRIEVE, "    metric:", "    templates: ['{}']  # here\n    metric:", "templates", ("unknown field 'templates'",)),
+    "published without a source": (RETRIEVE, "    metric:", "    published: [{model: CLIP, value: 0.5}]  # here\n    metric:",
+                                   "published[0].source", ("'source' is required",)),
+    "published figure that is none": (RETRIEVE, "    metric:", "    published: [{model: CLIP, value: .nan, source: x}]  # here\n    metric:",
+                                      "published[0].value", ("must be a finite number",)),
     "missing field of a volume": (VOLUME, "    column: label\n", "", "column", ("'column' is required",)),
 }
 
@@ -135,4 +164,72 @@ def test_a_protocol_is_the_whole_subtask_in_the_schema() -> None:
     schema: dict[str, Any] = schema_of("benchmark")
     branches = [schema["$defs"][b["$ref"].rpartition("/")[2]] for b in schema["properties"]["subtasks"]["items"]["oneOf"]]
     assert {b["properties"]["protocol"]["const"]: "protocol" in b["required"] for b in branches} == {
-        "classify": False, "ordinal": True, "volume": True, "ground": True}
+        "classify": False, "ordinal": True, "volume": True, "ground": True, "retrieve": True}
+
+
+DATASETS = """\
+datasets:
+  drawn: {title: Drawn, url: https://example.org/drawn, licence: CC0, access: open}
+  internal_mr: {title: MR of ours, licence: none, access: internal, substitute: IXI, note: not verified}
+"""
+
+
+def with_datasets(text: str, folder: Path, subtasks: str = CLASSIFY + VOLUME) -> BenchmarkSpec:
+    """A benchmark that says where its data come from."""
+    return read_whole(HEAD.replace("subtasks:\n", text + "subtasks:\n") + subtasks, folder)
+
+
+def test_datasets_say_where_to_get_them(tmp_path: Path) -> None:
+    found = with_datasets(DATASETS, tmp_path).datasets
+    assert found["drawn"].where == "Drawn, access: open, https://example.org/drawn"
+    assert found["internal_mr"].where == "MR of ours, access: internal, not public; or instead IXI"
+
+
+@pytest.mark.parametrize(("old", "new", "field", "at", "words"), [
+    ("internal_mr: {title", "internal_mri: {title", "subtasks[1].items[0].source", "items: [{source: internal_mr}]",
+     ("source 'internal_mr' has no entry under 'datasets'", "Did you mean 'internal_mri'?", "Known: drawn, internal_mri.")),
+    ("internal_mr: {title", "internal_mri: {title", "datasets.internal_mri", "internal_mri: {title",
+     ("no subtask uses source 'internal_mri'; remove the entry", "Did you mean 'internal_mr'?")),
+    (", substitute: IXI", "", "datasets.internal_mr", "internal_mr: {title", ("needs a url or a citation; or a substitute",)),
+    (", licence: CC0", "", "datasets.drawn.licence", "drawn: {title", ("'licence' is required",)),
+    ("access: open", "acess: open", "datasets.drawn.acess", "drawn: {title", ("unknown field 'acess'. Did you mean 'access'?",)),
+], ids=["no entry", "no subtask", "not to be found", "no licence", "unknown field"])
+def test_a_wrong_entry_of_datasets_is_located(tmp_path: Path, old: str, new: str, field: str, at: str, words: tuple[str, ...]) -> None:
+    spoilt = DATASETS.replace(old, new)
+    assert spoilt != DATASETS
+    with pytest.raises(SpecError) as caught:
+        with_datasets(spoilt, tmp_path)
+    text = HEAD.replace("subtasks:\n", spoilt + "subtasks:\n") + CLASSIFY + VOLUME
+    problem = next(p for p in caught.value.problems if p.field == field)
+    assert problem.where.endswith(f"mine.yaml:{next(i for i, line in enumerate(text.splitlines(), 1) if at in line)}")
+    assert all(w in problem.message for w in words), problem.message
+
+
+def test_a_benchmark_may_say_nothing_of_its_data(tmp_path: Path) -> None:
+    assert read(CLASSIFY, tmp_path).datasets == {}
+
+
+@pytest.mark.parametrize("name", ["radiologist-24", "radisimclip-16"])
+def test_a_shipped_benchmark_says_where_its_data_come_from_and_what_was_published(name: str) -> None:
+    found = load_benchmark(name)
+    assert len(found.subtasks) == int(name.rpartition("-")[2])
+    assert {p.source for s in found.subtasks for p in s.items} == set(found.datasets)
+    for source, facts in found.datasets.items():
+        assert not source.startswith("internal") or (facts.access == "internal" and facts.substitute)
+        assert facts.licence != "not verified" or "verified" in facts.note, source
+    table = [s for s in found.subtasks if s.protocol in ("classify", "volume") and len(s.published) > 1]
+    assert len(table) == 11
+    for s in table:
+        assert [p.model for p in s.published] == ["CLIP", "MedCLIP", "PubMedCLIP", "PMC-CLIP", "BiomedCLIP", "RadiSimCLIP"]
+        assert {p.metric for p in s.published} == {"unstated"}
+        assert all(0 <= p.value <= 1 for p in s.published)
+
+
+def test_the_two_benchmarks_agree_on_what_they_share() -> None:
+    """Prompts, figures and facts are written in both files."""
+    one, other = load_benchmark("radiologist-24"), load_benchmark("radisimclip-16")
+    ours = {s.id: s for s in one.subtasks}
+    shared = [s for s in other.subtasks if s.id in ours]
+    assert len(shared) == 13
+    assert [ours[s.id] for s in shared] == shared
+    assert {k: v for k, v in one.datasets.items() if k in other.datasets} == {k: v for k, v in other.datasets.items() if k in one.datasets}

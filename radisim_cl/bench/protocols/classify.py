@@ -6,6 +6,8 @@ cosine of the two. The answer is the largest; binary tasks are ranked by the dif
 
 from __future__ import annotations
 
+import pandas as pd
+
 from radisim_cl.bench.protocols import _labelled
 from radisim_cl.bench.seen import Embed, F, Needs
 from radisim_cl.specs.benchmark import ClassifySubtask, OrdinalSubtask
@@ -14,6 +16,6 @@ NEEDS = Needs()
 score, read, lacking = _labelled.cosines, _labelled.read, _labelled.lacking
 
 
-def queries(spec: ClassifySubtask | OrdinalSubtask, embed: Embed) -> F:
+def queries(spec: ClassifySubtask | OrdinalSubtask, frame: pd.DataFrame, embed: Embed) -> F:
     """(K, D) class embeddings."""
     return _labelled.ensembles(spec.prompts(), embed)

@@ -33,7 +33,7 @@ GRID = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9)
 F = npt.NDArray[np.float64]
 
 
-def queries(spec: GroundSubtask, embed: Embed) -> npt.NDArray[np.float32]:
+def queries(spec: GroundSubtask, frame: pd.DataFrame, embed: Embed) -> npt.NDArray[np.float32]:
     """(K, D) embeddings of the vocabulary's entries."""
     return _labelled.ensembles(spec.prompts(), embed)
 

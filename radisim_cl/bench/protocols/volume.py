@@ -19,7 +19,7 @@ NEEDS = Needs()
 read, lacking = _labelled.read, _labelled.lacking
 
 
-def queries(spec: VolumeSubtask, embed: Embed) -> F:
+def queries(spec: VolumeSubtask, frame: pd.DataFrame, embed: Embed) -> F:
     """(K, D) embeddings of the fine prompts, in the order of the classes."""
     return embed([p for prompts in spec.prompts().values() for p in prompts])
 

@@ -12,7 +12,7 @@ from radisim_cl.phantom.exams import Exam, body, take, volume
 from radisim_cl.phantom.patients import Patient
 from radisim_cl.phantom.sections import PLANES, Plane
 from radisim_cl.phantom.sources._base import MEETS, Make, Shot, Source, draw, graded, meeting, modality, plane, spared
-from radisim_cl.phantom.sources.training import LOOSE, TOMOGRAPHY, film
+from radisim_cl.phantom.sources.training import FIGURE_COLUMNS, LOOSE, TOMOGRAPHY, figures, film
 
 _SEQUENCES: dict[str, dict[str, float]] = {
     "head": {"MRA": 3, "T1C": 2, "T1": 1, "T2": 1, "FLAIR": 1, "DWI": 0.6}, "breast": {"T1C": 1, "T1": 1, "T2": 1},
@@ -25,7 +25,7 @@ _ORGANS = (("pelvis", "bladder"), ("pelvis", "left femur"), ("pelvis", "right fe
 
 
 def _mr_volumes(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
-    region = draw(rng, {"head": 5, "breast": 2.4 if patient.sex == "F" else 0, "abdomen": 1.2, "knee": 1.2, "lumbar spine": 1.2})
+    region = draw(rng, {"head": 5, "breast": 6 if patient.sex == "F" else 0, "abdomen": 1.2, "knee": 1.2, "lumbar spine": 1.2})
     sequence = draw(rng, _SEQUENCES[region])
     exam = Exam(region, "MR", sequence, "sagittal" if region in ("knee", "lumbar spine") else "axial")
     for picture in volume(exam, patient, rng, size):
@@ -46,7 +46,7 @@ def _any_modality(patient: Patient, rng: np.random.Generator, size: int) -> Iter
 
 def _organ_crops(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
     """Some organs of each patient, cut out of the three planes through their middle."""
-    for study, i in enumerate(rng.permutation(len(_ORGANS))[:4]):
+    for study, i in enumerate(rng.permutation(len(_ORGANS))[:2]):
         region, organ = _ORGANS[int(i)]
         for where in PLANES:
             yield Shot(take(Exam(region, "CT", "soft tissue", where, (), organ, 1.25), patient, rng, size), study, labels=organ)
@@ -128,9 +128,9 @@ _AXIAL: tuple[Plane, ...] = ("axial",)
 _ABDOMEN = ("liver", "spleen", *_KIDNEYS, "stomach", "pancreas")
 
 SOURCES = (
-    Source("internal_mr", "internal MR volumes (sequence, region)", 220, _mr_volumes, (*_COLUMNS, "study")),
+    Source("internal_mr", "internal MR volumes (sequence, region)", 260, _mr_volumes, (*_COLUMNS, "study")),
     Source("internal_modality", "internal images of three modalities", 360, _any_modality, _COLUMNS),
-    Source("lits_organs", "LiTS, organs cut out in three planes (MediMeTA)", 160, _organ_crops, (*_COLUMNS, "study"), prefix="lits"),
+    Source("lits_organs", "LiTS, organs cut out in three planes (MediMeTA)", 320, _organ_crops, (*_COLUMNS, "study"), prefix="lits"),
     Source("totalsegmentator", "TotalSegmentator CT (Wasserthal et al. 2023)", 300, _regions, _COLUMNS),
     Source("amos", "AMOS CT and MR (Ji et al. 2022)", 280, _located(_BOTH, {"abdomen": _ABDOMEN}), _MASKED),
     Source("chaos", "CHAOS CT and MR (Kavur et al. 2021)", 280, _located(_BOTH, {"abdomen": ("liver", "spleen", *_KIDNEYS)}), _MASKED),
@@ -153,5 +153,6 @@ SOURCES = (
                       {"pleural effusion": "normal", "cardiomegaly": "normal"}), _COLUMNS),
     Source("kaggle_brain_tumour", "Kaggle Brain Tumor MRI (Nickparvar 2021)", 400,
            _one_slice("head", "MR", {"T1C": 3, "T2": 0.5}, {"glioma": 1, "meningioma": 1, "pituitary tumour": 1, "": 1}, PLANES), _COLUMNS),
+    Source("pubmed_oa_test", "PubMed-OA, figures and captions kept for retrieval", 300, figures, FIGURE_COLUMNS),
     Source("internal_meningioma", "internal meningiomas by WHO grade", 400, _grades, _COLUMNS),
 )

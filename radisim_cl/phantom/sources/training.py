@@ -75,7 +75,7 @@ def film(region: str, findings: tuple[str, ...], rng: np.random.Generator, later
     return Exam(region, "DR", "radiograph", "sagittal" if rng.random() < lateral else "coronal", findings)
 
 
-def _figures(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
+def figures(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot]:
     """Figures of articles: everything, in few pictures each, captioned by whoever wrote it."""
     region = draw(rng, {"head": 3, "chest": 3.4, "abdomen": 3.6, "pelvis": 2, "knee": 2, "breast": 0.7, "lumbar spine": 0.7})
     if region == "breast" and patient.sex == "M":
@@ -160,18 +160,19 @@ def _own(patient: Patient, rng: np.random.Generator, size: int) -> Iterator[Shot
 
 
 _PAIR = ("id", "patient", "image", "caption", "licence")
+FIGURE_COLUMNS = (*_PAIR, "modality", "level")
 _LABELS = ("id", "patient", "study", "image", "modality", "anatomy", "labels", "licence")
 
 SOURCES = (
-    Source("pmc_oa", "PMC-OA: figures and captions of open-access articles (Lin et al. 2023)", 2100, _figures, (*_PAIR, "modality", "level")),
+    Source("pmc_oa", "PMC-OA: figures and captions of open-access articles (Lin et al. 2023)", 2900, figures, FIGURE_COLUMNS),
     Source("radimagenet", "RadImageNet: labelled slices, captions worded from labels (Mei et al. 2022)", 1300, _labelled, _LABELS, noise=0),
-    Source("chexpert", "CheXpert: chest radiographs with uncertain labels (Irvin et al. 2019)", 700, _films(False, 0.12),
+    Source("chexpert", "CheXpert: chest radiographs with uncertain labels (Irvin et al. 2019)", 450, _films(False, 0.12),
            (*_LABELS, "plane"), noise=0),
     Source("eurorad", "Eurorad: teaching cases (ESR)", 520, _cases, (*_PAIR, "study", "modality", "anatomy", "level"), noise=0.3),
-    Source("mimic_cxr", "MIMIC-CXR: chest radiographs with reports (Johnson et al. 2019)", 650, _films(True, 0),
+    Source("mimic_cxr", "MIMIC-CXR: chest radiographs with reports (Johnson et al. 2019)", 450, _films(True, 0),
            (*_PAIR, "study", "modality", "anatomy", "plane", "level", "labels")),
-    Source("openi", "OpenI: chest radiographs with reports (Demner-Fushman et al. 2016)", 250, _films(True, 0),
+    Source("openi", "OpenI: chest radiographs with reports (Demner-Fushman et al. 2016)", 200, _films(True, 0),
            (*_PAIR, "study", "modality", "anatomy", "plane", "level")),
-    Source("institution", "an institution's own masked corpus; optional", 1000, _own,
+    Source("institution", "an institution's own masked corpus; optional", 1400, _own,
            (*_PAIR, "study", "modality", "anatomy", "plane", "level", "labels", "mask"), noise=0),
 )

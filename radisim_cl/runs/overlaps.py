@@ -1,0 +1,180 @@
+"""What the benchmark asks about of the train splits: by patient and by file, before a run; by picture, when `corpus check` is asked."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.corpus.hashes import Hashes, Progress, Rows, quiet
+from radisim_cl.corpus.leakage import CONFIRMED, SMALL, SUSPECTED, SUSPECTED_SMALL, compared, near
+from radisim_cl.errors import Problem
+from radisim_cl.registry import hint
+from radisim_cl.specs.benchmark import BenchmarkSpec
+from radisim_cl.specs.catalog import SPLITS
+from radisim_cl.specs.curriculum import CurriculumSpec
+from radisim_cl.specs.plan import OverlapPlan
+
+Kind = Literal["patient", "file", "picture", "suspected"]
+COLUMNS = ["source", "row", "patient", "split"]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Between the train split of one source and what the benchmark asks about in one.
+
+    Attributes:
+        source: that has the training pairs.
+        kind: what is shared.
+        rows: of that source's manifest, each once.
+        asked: rows of `Overlaps.asked`, each once.
+        pairs: `row`, `item` (index into `asked`) and `likeness`, most alike first; of patients, one pair for each.
+    """
+
+    source: str
+    kind: Kind
+    rows: Rows
+    asked: pd.DataFrame
+    pairs: pd.DataFrame
+
+    def counted(self) -> OverlapPlan:
+        """Its numbers."""
+        by_split = self.asked["split"].value_counts()
+        return OverlapPlan(source=self.source, held=str(self.asked["source"].iloc[0]), kind=self.kind, pairs=len(self.rows),
+                           items={s: int(by_split[s]) for s in SPLITS if s in by_split}, patients=int(self.asked["patient"].nunique()))
+
+
+class Overlaps:
+    """Looks for training pairs among the images that a benchmark asks about in its tune, gate and report splits.
+
+    Attributes:
+        asked: one row an image, each once: `source, row, patient, split`.
+    """
+
+    def __init__(self, corpora: Corpora, items: Iterable[pd.DataFrame], progress: Progress = quiet) -> None:
+        """
+        Args:
+            corpora: of the catalog.
+            items: of each subtask, as `bench.items` makes them.
+            progress: of the files that are read.
+        """
+        every = pd.concat([pd.DataFrame(columns=COLUMNS), *(frame[COLUMNS] for frame in items)]).drop_duplicates(["source", "row"])
+        self.asked = every[every["split"] != "train"].sort_values("source", kind="stable").reset_index(drop=True)
+        self.corpora, self.progress = corpora, progress
+        self.hashes = functools.cache(lambda source: Hashes(corpora[source], progress))
+
+    def train(self, source: str) -> Rows:
+        """Rows of a source's train split."""
+        return np.flatnonzero(self.corpora[source].frame["split"] == "train")
+
+    def by_patient(self, sources: Iterable[str]) -> Iterator[Overlap]:
+        """Patients who stand in the train split of one source and in a benchmark split of another that shares its ids."""
+        held = {name: set(patients) for name, patients in self.asked.groupby("source")["patient"]}
+        for source in sources:
+            rows = self.train(source)
+            ours = pd.DataFrame({"row": rows, "patient": self.corpora[source].frame["patient"].to_numpy()[rows]})
+            patients = set(ours["patient"])
+            for name, theirs in held.items():
+                if shared := patients & theirs:
+                    asked = self.asked[(self.asked["source"] == name) & self.asked["patient"].isin(shared)]
+                    pairs = ours.drop_duplicates("patient").merge(asked.reset_index(names="item").drop_duplicates("patient")[["item", "patient"]])
+                    yield Overlap(source, "patient", rows[ours["patient"].isin(shared)], asked, pairs.assign(likeness=1.0))
+
+    def by_file(self, sources: Iterable[str]) -> Iterator[Overlap]:
+        """Image files of the same bytes. A file is read only where one on the other side has its size."""
+        train = {source: self.train(source) for source in sources}
+        ours = {source: self.hashes(source).sizes(rows) for source, rows in train.items()}
+        theirs = self._held(Hashes.sizes, self.asked)
+        wanted = (theirs > 0) & np.isin(theirs, np.concatenate([theirs[:0], *ours.values()]))
+        if not wanted.any():
+            return
+        items, held = np.flatnonzero(wanted), self._held(Hashes.digests, self.asked[wanted])
+        for source, rows in train.items():
+            some = rows[np.isin(ours[source], theirs[wanted])]
+            digests = self.hashes(source).digests(some)
+            if np.isin(*(d.view("S32").ravel() for d in (digests, held))).any():
+                found = pd.DataFrame({"row": some, "digest": _words(digests)}).merge(pd.DataFrame({"item": items, "digest": _words(held)}))
+                yield from self._of(source, "file", found[found["digest"] != bytes(32)].assign(likeness=1.0))
+
+    def by_picture(self, sources: Iterable[str], but: Collection[tuple[str, int, int]]) -> Iterator[Overlap]:
+        """Pictures that are the same, though not to the byte, and those that may be.
+
+        Args:
+            sources: whose train splits are looked at.
+            but: source, row and item of pairs that are known.
+        """
+        held = self._held(Hashes.looks, self.asked)
+        there = [self.corpora[name].image(row) for name, row in zip(self.asked["source"], self.asked["row"], strict=True)]
+        for source in sources:
+            rows = self.train(source)
+            looks = self.hashes(source).looks(rows)
+            candidates = near(looks, held, functools.partial(self.progress, f"candidates in {source}", of=len(rows)))
+            corpus = self.corpora[source]
+            alike, pixels = compared(candidates, [corpus.image(row) for row in rows.tolist()], there, self.progress)
+            found = pd.DataFrame({"row": rows[candidates.train], "item": candidates.held, "likeness": alike})
+            new = np.array([(source, row, item) not in but for row, item in zip(found["row"], found["item"], strict=True)], dtype=bool)
+            sure = (alike >= CONFIRMED) & (pixels >= SMALL)
+            yield from self._of(source, "picture", found[new & sure])
+            yield from self._of(source, "suspected", found[new & ~sure & (alike >= np.where(pixels >= SMALL, SUSPECTED, SUSPECTED_SMALL))])
+
+    def unseen(self, sources: Iterable[str]) -> int:
+        """Pictures of both sides that `by_picture` cannot compare: they cannot be read, or there is nothing to see in them."""
+        looks = [self._held(Hashes.looks, self.asked), *(self.hashes(source).looks(self.train(source)) for source in sources)]
+        return sum(int((~some.any(axis=(1, 2))).sum()) for some in looks)
+
+    def _held(self, what: Callable[[Hashes, Rows], npt.NDArray[Any]], asked: pd.DataFrame) -> npt.NDArray[Any]:
+        """Of images that are asked about, in their order."""
+        return np.concatenate([what(self.hashes(name), of["row"].to_numpy(dtype=np.int64)) for name, of in asked.groupby("source")])
+
+    def _of(self, source: str, kind: Kind, found: pd.DataFrame) -> Iterator[Overlap]:
+        """By the source that is asked about."""
+        found = found.sort_values("likeness", ascending=False, kind="stable")
+        for _, pairs in found.groupby(self.asked["source"].to_numpy()[found["item"]], sort=True):
+            yield Overlap(source, kind, np.unique(pairs["row"]), self.asked.loc[np.unique(pairs["item"])], pairs)
+
+
+def settled(spec: CurriculumSpec, benchmark: BenchmarkSpec, overlaps: Overlaps, learned: Iterable[str], trained: Collection[str],
+            problems: list[Problem]) -> list[OverlapPlan]:
+    """What the curriculum allows of the overlaps by patient and by file; the others are problems.
+
+    Args:
+        spec: names the sources whose overlaps it allows.
+        benchmark: what is asked.
+        overlaps: between the corpora and the benchmark.
+        learned: sources from whose train split the model or a floor learns: none of their patients is asked about.
+        trained: those of them that the model is trained on: none of their image files is asked about.
+        problems: where a problem is added.
+    """
+    known = {*trained, *(e.source for s in spec.stages for e in s.data.mixture), *(i.source for t in benchmark.subtasks for i in t.items)}
+    for i, name in enumerate(spec.overlaps_allowed):
+        if name not in known:
+            problems.append(spec.problem(("overlaps_allowed", i), f"{name!r} is a source of no stage and no subtask. {hint(name, known)}"))
+    allowed, catalog = [], overlaps.corpora.catalog
+    for found in (*overlaps.by_patient(learned), *overlaps.by_file(trained)):
+        made = found.counted()
+        if made.source in spec.overlaps_allowed:
+            allowed.append(made)
+            continue
+        splits = ", ".join(f"{split} {n:,}" for split, n in made.items.items())
+        knowing = f"or name it under 'overlaps_allowed' in the curriculum, and every page with a score will say so (overlaps_allowed: [{made.source}])"
+        if made.kind == "patient":
+            field = ("corpora", made.held, "splits")
+            told = (f"{made.patients:,} patients are in the train split of {made.source!r} and in a benchmark split of {made.held!r} ({splits} images); "
+                    f"give both the same 'splits', or a word of their own under 'patient_ids' where equal ids are different people, {knowing}")
+        else:
+            field = ("corpora", made.source, "manifest")
+            example = overlaps.corpora[made.source].image(int(found.pairs["row"].iloc[0]))
+            told = (f"{made.pairs:,} pairs of the train split have image files that are asked about in {made.held!r} ({splits}), such as {example}; "
+                    f"`radisim-cl corpus check {made.source} --against {benchmark.name}` lists them; take them out of one manifest, {knowing}")
+        problems.append(catalog.problem(field, told))
+    return allowed
+
+
+def _words(digests: npt.NDArray[np.uint8]) -> list[bytes]:
+    return [digest.tobytes() for digest in digests]
