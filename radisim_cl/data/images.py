@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import InterpolationMode
@@ -46,19 +47,24 @@ def decode_mask(path: Path, image: Tensor | None = None) -> Tensor:
     """(H, W) uint8 label map; 0 is what no structure covers.
 
     Args:
-        path: a grey PNG of 8 bits.
+        path: a PNG of 8-bit grey values, or of indices into a palette.
         image: (C, H, W) what the mask is of; its size is checked.
 
     Raises:
-        InputError: missing, truncated, not a grey PNG of 8 bits, or not of the image's size.
+        InputError: missing, truncated, another kind of file, or not of the image's size.
     """
     try:
         data = read_file(str(path))
         header = bytes(data[: _COLOUR_TYPE + 1].tolist())
-        if header[:8] != _PNG or len(header) <= _COLOUR_TYPE or (header[_DEPTH], header[_COLOUR_TYPE]) != (8, _GREY):
-            raise InputError(f"{path}: not a grey PNG of 8 bits; a mask is one, with a structure's number in each pixel")
-        mask: Tensor = decode_image(data, ImageReadMode.UNCHANGED)[0]
-    except (RuntimeError, OSError) as e:
+        indexed = len(header) > _COLOUR_TYPE and header[_COLOUR_TYPE] == _PALETTE
+        if header[:8] != _PNG or len(header) <= _COLOUR_TYPE or not (indexed or (header[_DEPTH], header[_COLOUR_TYPE]) == (8, _GREY)):
+            raise InputError(f"{path}: not a PNG of 8-bit grey values or of indices; a mask is one, with a structure's number in each pixel")
+        if indexed:  # torchvision would look the colours up
+            with Image.open(path) as picture:
+                mask = torch.from_numpy(np.array(picture))
+        else:
+            mask = decode_image(data, ImageReadMode.UNCHANGED)[0]
+    except (RuntimeError, OSError, SyntaxError) as e:
         raise InputError(f"{path}: cannot be decoded: {str(e).splitlines()[0]}") from None
     if image is not None and mask.shape != image.shape[-2:]:
         raise InputError(f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, and its image has {image.shape[-1]} x {image.shape[-2]}; "

@@ -123,10 +123,30 @@ def test_a_decoded_mask_has_the_labels_that_were_saved(tmp_path: Path) -> None:
     assert torch.equal(found, mask)
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("P", "png"), ("1", "png"), ("LA", "png"), ("I;16", "png"), ("L", "jpg")])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_mask_of_indices_has_the_indices_whatever_their_colours(tmp_path: Path, bits: int) -> None:
+    mask = (labels(31, 20).long() % 2**bits).to(torch.uint8)
+    indexed = Image.fromarray(mask.numpy(), "P")
+    indexed.putpalette(np.random.default_rng(0).integers(0, 256, 3 * 2**bits, dtype=np.uint8).tobytes())
+    indexed.save(tmp_path / "mask.png", bits=bits)
+    found = decode_mask(tmp_path / "mask.png", torch.zeros(1, 31, 20))
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, mask)
+
+
+def test_a_truncated_mask_of_indices_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(labels(300, 200).numpy(), "P").save(tmp_path / "mask.png")
+    whole = (tmp_path / "mask.png").read_bytes()
+    for kept in (len(whole) // 2, 40):
+        (tmp_path / "mask.png").write_bytes(whole[:kept])
+        with pytest.raises(InputError, match="cannot be decoded"):
+            decode_mask(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("1", "png"), ("LA", "png"), ("I;16", "png"), ("L", "jpg")])
 def test_a_mask_of_another_kind_is_refused(tmp_path: Path, mode: str, suffix: str) -> None:
     picture(30, 20, "L").convert("I" if mode == "I;16" else mode).convert(mode).save(tmp_path / f"mask.{suffix}")
-    with pytest.raises(InputError, match=r"mask.*grey PNG of 8 bits"):
+    with pytest.raises(InputError, match=r"mask.*PNG of 8-bit grey values"):
         decode_mask(tmp_path / f"mask.{suffix}")
 
 
