@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, InputError, RadisimError
+from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, RadisimError
 from radisim_cl.specs.plan import Plan
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 
 phantom_app = typer.Typer(no_args_is_help=True, help="The embedded synthetic corpora: look at them, or make them beforehand.")
 app.add_typer(phantom_app, name="phantom")
+corpus_app = typer.Typer(no_args_is_help=True, help="Corpora: find training pairs that a benchmark asks about too.")
+app.add_typer(corpus_app, name="corpus")
 
 CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a curriculum that ships with the package: `radiologist`.")]
 Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
@@ -109,7 +111,7 @@ def schema(kind: Annotated[str, typer.Argument(help="curriculum, stage, benchmar
 @app.command()
 def bench(
     model: Annotated[str, typer.Argument(help="A run (name or path), an exported folder, `hf-hub:org/name`, or an open_clip name and --pretrained.")],
-    benchmark: Annotated[str, typer.Option(help="A file of `benchmarks/`: `radiologist-24`, `radisimclip-16`, or your own.")] = "radiologist-24",
+    benchmark: Annotated[str | None, typer.Option(help="A file of `benchmarks/`, or its path. Default: the run's own, or `radiologist-24`.")] = None,
     catalog: Catalog = None,
     split: Annotated[Split, typer.Option(help="Whose items are asked. Thresholds always come from `tune`.")] = "report",
     pretrained: Annotated[str | None, typer.Option(help="An open_clip tag, or a weights file.")] = None,
@@ -122,11 +124,11 @@ def bench(
     A second call with the same weights, images and prompts embeds nothing. Heat maps show images: keep them where the images may be.
     """
     from radisim_cl.runs.benching import bench as score
-    from radisim_cl.runs.benching import published, subject
+    from radisim_cl.runs.benching import subject
     from radisim_cl.runs.tables import scorecard_table
 
-    card, folder = score(subject(model, pretrained), benchmark, catalog or "phantom", split, out_, readers, precision, out)
-    out.print(scorecard_table(card, published=published(card, benchmark, catalog or "phantom")))
+    card, published, folder = score(subject(model, pretrained), benchmark, catalog, split, out_, readers, precision, out)
+    out.print(scorecard_table(card, published=published))
     out.print(f"{folder}: scorecard.json, answers.parquet, pictures/", highlight=False)
 
 
@@ -189,6 +191,31 @@ def phantom_make(catalog: Annotated[str, typer.Option(help="A catalog of the pha
     if made.phantom is None:
         raise InputError(f"catalog {catalog!r} is not of the phantom; its data lie in {made.root}")
     out.print(corpora_table(made))
+
+
+@corpus_app.command("check")
+def corpus_check(
+    train: Annotated[list[str], typer.Argument(help="Sources of the catalog; their train split is looked for in the benchmark.")],
+    against: Annotated[str, typer.Option(help="A file of `benchmarks/`: `radiologist-24`. All its splits are asked; a finding says which.")],
+    catalog: Catalog = None,
+    examples: Annotated[int, typer.Option(min=0, help="Pairs that are listed of each finding.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Find training pairs that are in a benchmark: the same patient, the same image file, or the same picture saved anew.
+
+    Pictures are found after JPEG, resizing, changes of brightness and small crops; not mirrored or turned. What only looks the same is listed
+    as [i]suspected[/i] and refuses nothing. A first check reads every image; a second one takes the hashes from $RADISIM_CACHE.
+
+    Ends with 2 where an overlap is confirmed, with 0 where none is.
+    """
+    from radisim_cl.runs.leakage import check
+
+    found = check(train, against, catalog or "phantom")
+    if as_json:
+        print(json.dumps(found.record(examples), indent=1))
+    else:
+        out.print(found.table(examples))
+    raise typer.Exit(EXIT_INPUT if found.confirmed else EXIT_DONE)
 
 
 def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None) -> Plan:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from radisim_cl.intervals import Bounds, delong, exact, logit_t, mover, newcombe_auc
+from radisim_cl.intervals import Bounds, delong, exact, mover, newcombe_auc
 
 F = npt.NDArray[np.float64]
 I = npt.NDArray[np.int64]  # noqa: E741
@@ -274,19 +274,12 @@ class Answers:
         return 0.5 if metric == "auc" else 1 / self.k
 
     def _one_against_rest(self, c: int, w: F) -> Estimate:
-        """The AUC of a class. Its guard is the hull of Newcombe's interval and of DeLong's, which sees where a class spreads wider."""
+        """The AUC of a class. Its guard is Newcombe's interval, widened where DeLong's variance shows that the classes spread differently."""
         positive, margin = self.truth == c, _margin(self, c)
         value, shown = _one_auc(self, c), delong(positive, margin, self.patients)
         m, n = effective(self.patients[positive]), effective(self.patients[~positive])
-
-        def guard(alpha: float) -> Bounds:
-            low, high = newcombe_auc(value, m, n, alpha)
-            if shown and 0 < value < 1:
-                a, b = logit_t(value, *shown, alpha)
-                low, high = min(low, a), max(high, b)
-            return low, high
-
-        return Estimate(value, _auc_replicates(positive, margin, w), guard, lambda score, alpha: newcombe_auc(score, m, n, alpha))
+        return Estimate(value, _auc_replicates(positive, margin, w), lambda alpha: newcombe_auc(value, m, n, alpha, shown),
+                        lambda score, alpha: newcombe_auc(score, m, n, alpha))
 
     def _kappa(self, value: float, w: F) -> Estimate:
         """Kappa is 1 minus the ratio of the mean squared distance of answer and grade to the one expected of the margins.

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def make_world(root: Path, patients: int = 90) -> World:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(yaml.safe_dump(content, sort_keys=False))
     return World(root)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests' images leave in the cache goes with the tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RADISIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ LOOKING = [
     "--help", "run --help", f"validate {CURRICULUM}", f"plan {CURRICULUM}", f"plan {CURRICULUM} --json", "schema", "schema benchmark", "ls curricula",
     "ls stages", "ls benchmarks", "ls catalogs", "ls templates", "ls losses", "ls gates", "ls protocols", "ls models", "ls runs",
     "ls sources --catalog toy --benchmark toy", "ls subtasks --catalog toy --benchmark toy", "status", "status toy",
+    "corpus check drawn --against toy --catalog toy", "corpus check --help",
 ]
 # Runs every command of argv in one process; prints, by command, the heavy modules that it brought and what ended it.
 PROBE = f"""
@@ -78,6 +79,8 @@ def test_the_probe_would_see_a_library_being_loaded(tmp_path: Path) -> None:
     ("ls gates", ["threshold"]), ("ls models", ["radisim-tiny", "ViT-B-32"]), ("ls runs", ["toy"]), ("ls protocols", ["classify"]),
     ("ls sources --catalog toy --benchmark toy", ["drawn", "180 pairs", "train", "report"]),
     ("ls subtasks --catalog toy --benchmark toy", ["mod.three", "anat.mass", "auc", "images on the gate split"]),
+    ("corpus check drawn --against toy --catalog toy", ["training pairs of drawn against", "Nothing in common, by patient, file or picture"]),
+    ("corpus check --help", ["benchmark", "suspected", "--json"]),
     ("status", ["runs/toy", "started: toy, seed 3"]),
 ])
 def test_looking_shows_what_there_is(looked: tuple[dict[str, list[str]], dict[str, str]], command: str, words: list[str]) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.special import ndtri
-from scipy.stats import binomtest
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom, binomtest
 from sklearn import metrics
 
+from radisim_cl.intervals import delong, exact, mover, newcombe_auc
 from radisim_cl.specs.metrics import BY_PROTOCOL
-from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean, mover, newcombe_auc, wilson
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, effective, mean, overlap
 
 F = npt.NDArray[np.float64]
 METRICS = (*BY_PROTOCOL["classify"], "quadratic_kappa")
@@ -108,9 +110,72 @@ def test_patients_are_drawn_whole_and_as_often_as_there_are(seed: int) -> None:
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (1, 29), (148, 263)])
 @pytest.mark.parametrize("alpha", [0.005, 0.025, 0.05])
-def test_wilson_is_scipys(correct: int, n: int, alpha: float) -> None:
-    expected = binomtest(correct, n).proportion_ci(confidence_level=1 - 2 * alpha, method="wilson")
-    assert wilson(correct / n, n, alpha) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_exact_is_scipys(correct: int, n: int, alpha: float) -> None:
+    expected = binomtest(correct, n).proportion_ci(confidence_level=1 - 2 * alpha, method="exact")
+    assert exact(correct / n, n, alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 12, 40])
+@pytest.mark.parametrize("alpha", [0.005, 0.025, 0.05])
+def test_exact_is_never_missed_more_often_than_alpha(n: int, alpha: float) -> None:
+    """By summing the binomial over every outcome, for every true proportion of a fine grid; Wilson's is missed up to twice as often."""
+    p, outcomes = np.linspace(0.001, 0.999, 999)[:, None], np.arange(n + 1)
+    low, high = np.array([exact(x / n, n, alpha) for x in outcomes]).T
+    chances = binom.pmf(outcomes, n, p)
+    for missed in ((chances * (low > p)).sum(axis=1), (chances * (high < p)).sum(axis=1)):
+        assert missed.max() <= alpha + 1e-9
+        assert missed.max() > 0.8 * alpha
+
+
+def test_exact_between_whole_numbers() -> None:
+    """An effective number of patients is rarely whole; bounds move steadily with it and with the share."""
+    bounds = [exact(0.7, n, 0.025) for n in np.linspace(5, 6, 11)]
+    assert [low for low, _ in bounds] == sorted(low for low, _ in bounds)
+    assert [high for _, high in bounds] == sorted((high for _, high in bounds), reverse=True)
+    assert [exact(p, 7.5, 0.025) for p in np.linspace(0, 1, 40)] == sorted(exact(p, 7.5, 0.025) for p in np.linspace(0, 1, 40))
+    assert (exact(0, 7.5, 0.025)[0], exact(1, 7.5, 0.025)[1]) == (0, 1)
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["a class each", "patients with both"])
+@pytest.mark.parametrize("seed", range(3))
+def test_delong_is_obuchowskis_sum_over_patients(seed: int, mixed: bool) -> None:
+    """By loops over pairs of items; a patient each, it is DeLong's from the variances of the placements."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat([f"p{i}" for i in range(12)], rng.integers(1, 4, 12))
+    of_patient = dict(zip(np.unique(names), rng.permutation([True, False] * 6), strict=True))
+    positive = rng.random(len(names)) < 0.5 if mixed else np.array([of_patient[n] for n in names])
+    margin = np.round(rng.normal(0, 1, len(names)) + 0.3 * positive, 1)
+    wins = np.array([[1.0 if x > y else 0.5 if x == y else 0.0 for y in margin[~positive]] for x in margin[positive]])
+    auc, m, n = wins.mean(), positive.sum(), (~positive).sum()
+    up = [sum((wins[i].mean() - auc) / m for i in np.flatnonzero(names[positive] == p)) for p in np.unique(names)]
+    down = [sum((wins[:, j].mean() - auc) / n for j in np.flatnonzero(names[~positive] == p)) for p in np.unique(names)]
+    i, j, p = len(set(names[positive])), len(set(names[~positive])), len(set(names))
+    expected = sum(x * x for x in up) * i / (i - 1) + sum(y * y for y in down) * j / (j - 1)
+    expected += 2 * sum(x * y for x, y in zip(up, down, strict=True)) * p / (p - 1)
+    found = delong(positive, margin, names)
+    assert found
+    assert found[0] == pytest.approx(expected)
+    alone = delong(positive, margin, np.arange(len(names)).astype(str))
+    assert alone
+    a, b = wins.mean(axis=1).var(ddof=1) / m, wins.mean(axis=0).var(ddof=1) / n
+    assert alone == pytest.approx((a + b, (a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1))))
+
+
+@pytest.mark.parametrize(("truth", "margin", "patients"), [([1, 1, 0, 0], [2, 3, 0, 1], "abcd"), ([1, 1, 0, 0], [2, 0, 1, 1], "aacd")],
+                         ids=["a perfect order", "one patient of a class"])
+def test_delong_says_where_nothing_is_to_be_seen(truth: list[int], margin: list[float], patients: str) -> None:
+    assert delong(np.array(truth) == 1, np.array(margin, dtype=float), np.array(list(patients))) is None
+
+
+def test_newcombe_is_as_wide_as_what_the_answers_show() -> None:
+    """At 0.5 with 10 of each class its own variance is 0.0175 (Hanley and McNeil); four times as much is twice as wide, about."""
+    own = newcombe_auc(0.5, 10, 10, 0.025)
+    assert newcombe_auc(0.5, 10, 10, 0.025, (0.0001, 5)) == own
+    assert newcombe_auc(0.5, 10, 10, 0.025, (0.0175, 1e9)) == pytest.approx(own, abs=1e-4)
+    wider = newcombe_auc(0.5, 10, 10, 0.025, (4 * 0.0175, 1e9))
+    assert wider == pytest.approx(newcombe_auc(0.5, 10, 10, float(ndtr(-2 * 1.959964))), abs=1e-4)
+    assert newcombe_auc(0.5, 10, 10, 0.025, (4 * 0.0175, 4)) < wider, "four degrees of freedom are less certain"
+    assert newcombe_auc(1.0, 10, 10, 0.025, (0.1, 4)) == newcombe_auc(1.0, 10, 10, 0.025)
 
 
 @pytest.mark.parametrize(("auc", "positives", "negatives"), [(0.5, 5, 5), (0.82, 12, 30), (0.97, 8, 8), (0.3, 40, 10), (1.0, 10, 10),
@@ -151,6 +216,37 @@ def test_mover_of_one_is_itself() -> None:
 def test_mover_of_two_by_hand() -> None:
     """Deviations 0.3 and 0.4 below, 0.1 and 0 above: half of their hypotenuse from the mean."""
     assert mover([0.5, 0.9], [(0.2, 0.6), (0.5, 0.9)]) == pytest.approx((0.7 - 0.25, 0.7 + 0.05))
+
+
+def test_mover_of_dependent_estimates() -> None:
+    """Deviations 0.3 and 0.4: of one and the same thing they add up, and half way between in their squares at half the correlation."""
+    half = np.array([[1, 0.5], [0.5, 1]])
+    assert mover([0.5, 0.9], [(0.2, 0.6), (0.5, 0.9)], np.ones((2, 2))) == pytest.approx((0.7 - 0.35, 0.7 + 0.05))
+    assert mover([0.5, 0.9], [(0.2, 0.6), (0.5, 0.9)], half) == pytest.approx((0.7 - np.sqrt(0.37) / 2, 0.7 + 0.05))
+
+
+def test_the_effective_number_of_patients() -> None:
+    assert effective(np.array(list("aabbcc"))) == pytest.approx(3)
+    assert effective(np.array(list("aaaaab"))) == pytest.approx(36 / 26)
+    assert effective(np.array(list("aaaaab")), np.array([1, 1, 1, 1, 1, 5.0])) == pytest.approx(2)
+
+
+def test_the_effective_number_is_that_of_items_which_are_all_alike() -> None:
+    """Simulated: where a patient's items are all right or all wrong, their share varies as that of so many patients."""
+    rng, sizes = np.random.default_rng(0), np.array([1, 1, 2, 3, 9])
+    shares = (rng.random((40_000, 5)) < 0.7) @ sizes / sizes.sum()
+    assert shares.var() == pytest.approx(0.7 * 0.3 / effective(np.repeat(list("abcde"), sizes)), rel=0.03)
+
+
+def test_overlap_is_the_correlation_of_means_over_items_that_are_all_alike() -> None:
+    one, two, other = np.repeat(list("abc"), [1, 2, 3]), np.repeat(list("bcd"), [2, 2, 1]), np.array(list("xyz"))
+    found = overlap([one, two, other])
+    of = np.random.default_rng(0).normal(size=(200_000, 4))
+    expected = np.corrcoef(of @ [1, 2, 3, 0], of @ [0, 2, 2, 1])[0, 1]
+    assert found[0, 1] == pytest.approx(expected, abs=0.01)
+    np.testing.assert_allclose(np.diag(found), 1)
+    assert found[0, 2] == found[2, 1] == 0
+    np.testing.assert_allclose(overlap([one, one, np.repeat(list("abc"), [2, 4, 6])]), 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -230,6 +326,27 @@ def test_mean_of_an_estimate_with_itself_is_no_more_certain() -> None:
     np.testing.assert_allclose(mean([one, one]).replicates, one.replicates)
 
 
+@pytest.mark.parametrize("right", [0.8, 1.0], ids=["good", "perfect"])
+def test_three_subtasks_of_the_same_answers_are_no_more_certain_than_one(right: float) -> None:
+    """The bootstrap of a perfect score says nothing about what its patients share; the guard then counts them once."""
+    truth = [0, 1] * 10
+    a = certain(truth, [t if i < 20 * right else 1 - t for i, t in enumerate(truth)], 2)
+    one = a.estimate("accuracy", Resamples.draw(list(a.patients), replicates=500))
+    shared = mean([one] * 3, overlap([a.patients] * 3))
+    assert shared.bounds(0.025) == pytest.approx(one.bounds(0.025))
+    apart = mean([one] * 3, np.eye(3)).guard(0.025)
+    assert one.value - apart[0] == pytest.approx((one.value - one.guard(0.025)[0]) / np.sqrt(3))
+
+
+def test_classes_of_the_same_patients_are_not_independent() -> None:
+    """Each patient has an item of each class, and all of them are right or none: recalls have one patient's worth of evidence a patient."""
+    names, truth = np.repeat([f"p{i:02d}" for i in range(12)], 3), np.tile(np.arange(3), 12)
+    answer = np.where(np.repeat(np.arange(12) < 9, 3), truth, (truth + 1) % 3)
+    a = Answers(names, truth, np.eye(3)[answer])
+    draws = Resamples.draw(list(names))
+    assert a.estimate("balanced_accuracy", draws).bounds(0.025) == pytest.approx(a.estimate("accuracy", draws).bounds(0.025))
+
+
 def test_mean_of_none_is_refused() -> None:
     with pytest.raises(ValueError, match="no estimates"):
         mean([])
@@ -252,6 +369,45 @@ def test_no_answer_without_looking_expects_more_macro_f1_than_chance(classes: in
     expected = (2 * p * q / (p + q)).mean(axis=1)
     chance = certain(truth, truth, classes).chance("macro_f1")
     assert expected.max() == pytest.approx(chance)
+
+
+def test_the_detectable_difference_is_lachins_where_there_are_many_patients() -> None:
+    """Standard errors of a proportion, z of 97.5 % and of 80 %."""
+    a = certain([0, 1] * 5000, [0, 1] * 5000, 2)
+    difference = a.estimate("accuracy", Resamples.draw(list(a.patients), replicates=1)).detectable(0.5)
+    assert difference == pytest.approx(1.959964 * np.sqrt(0.25 / 10_000) + 0.841621 * np.sqrt((0.25 - 0.014**2) / 10_000), rel=0.01)
+
+
+@pytest.mark.parametrize("n", [5, 10, 25, 60])
+def test_the_detectable_difference_of_an_accuracy_is_right_to_a_patient(n: int) -> None:
+    """By summing the binomial: it is seen with 80 % power, and one that is smaller by a patient's worth is not."""
+    a = certain([0] * n, [0] * n, 2)
+    difference = a.estimate("accuracy", Resamples.draw(list(a.patients), replicates=1)).detectable(0.5)
+    if difference is None:
+        assert exact(1, n, 0.025)[0] <= 0.5
+        return
+    seen = np.array([exact(x / n, n, 0.025)[0] > 0.5 for x in range(n + 1)])
+    power = [float(binom.pmf(np.arange(n + 1), n, 0.5 + d)[seen].sum()) for d in (difference, difference - 1 / n)]
+    assert power[0] >= 0.8 - 1e-9 > power[1]
+
+
+def test_nothing_is_detectable_where_not_even_a_perfect_score_would_tell() -> None:
+    three = certain([0, 1, 0], [0, 1, 0], 2)
+    assert three.estimate("accuracy", Resamples.draw(list(three.patients), replicates=5)).detectable(0.5) is None
+    assert Estimate(0.5, np.zeros(3), lambda alpha: (0.2, 0.8)).detectable(0.5) is None, "nor where nobody says what another score would tell"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("truth", [[0, 0, 1, 1, 2], [0, 1, 1, 1, 2], [0, 0, 0, 0, 1, 1], [0, 1, 2, 2]], ids=str)
+def test_chance_is_what_the_best_of_all_blind_answers_is_worth(metric: str, truth: list[int]) -> None:
+    """Brute force: whoever does not see the images can only choose how often to give each answer, and is worth the mean over all orders of
+    these answers. For the AUC an answer is a score, and may be tied."""
+    k, worth = max(truth) + 1, dict[tuple[int, ...], list[float]]()
+    for answer in itertools.product(range(k), repeat=len(truth)):
+        if metric != "quadratic_kappa" or len({*truth, *answer}) > 1:
+            worth.setdefault(tuple(sorted(answer)), []).append(certain(truth, list(answer), k).value(metric))
+    best = max(float(np.mean(each)) for each in worth.values())
+    assert best == pytest.approx(certain(truth, truth, k).chance(metric))
 
 
 @pytest.mark.parametrize("q", [[1, 0, 0], [0, 0, 1], [0.2, 0.3, 0.5]], ids=str)
@@ -306,7 +462,7 @@ def test_the_bounds_of_values_that_are_all_alike(reached: float) -> None:
         assert low <= reached <= high
         assert {low, high} & {reached}
         widths.append(high - low)
-    assert widths[0] > 0.7 > 0.3 > widths[1] > 0.2
+    assert widths == pytest.approx([1 - 0.025, 1 - 0.025 ** (1 / 10)])
 
 
 def test_values_that_are_not_defined_are_refused() -> None:

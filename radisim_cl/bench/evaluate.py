@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from radisim_cl.bench import floors
-from radisim_cl.bench.items import ITEM, items, pseudonym, structure_index
+from radisim_cl.bench.items import ITEM, MODEL, TEMPLATE, items, pseudonym, structure_index
 from radisim_cl.bench.kept import Kept, Memory
 from radisim_cl.bench.seen import Embed, F, Seen
 from radisim_cl.corpus.corpora import Corpora
@@ -35,7 +35,7 @@ Show = Callable[[SubtaskSpec, Seen, Mapping[str, pd.DataFrame]], None]
 
 def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora: Corpora,
             split: Literal["tune", "gate", "report"], readers: int = 2, batch: int = 128, memory: Memory | None = None,
-            show: Show | None = None) -> pd.DataFrame:
+            show: Show | None = None, templates: bool = False) -> pd.DataFrame:
     """What a model answers to each item of a split.
 
     A protocol that chooses thresholds is shown the tune split too.
@@ -50,11 +50,12 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
         batch: images a pass.
         memory: what is known of the model already, and takes in what is found out; nothing, and forgotten, if None.
         show: is called for each subtask with what the protocol saw and answered.
+        templates: answers too with each template alone, where class embeddings are means over several.
 
     Returns:
-        One row an item: `by` ("model"; "mean_mask" where the answer is a place), `subtask`, `item` and `patient` (pseudonyms), `truth`
-        (the class; of a caption, its number), `scores` (K floats; see `read` of the protocol). Where the answer is a place, one row an
-        item and structure.
+        One row an item: `by` ("model"; "mean_mask" where the answer is a place; "template " and the digest of its prompts), `subtask`, `item`
+        and `patient` (pseudonyms), `truth` (the class; of a caption, its number), `scores` (K floats; see `read` of the protocol). Where the
+        answer is a place, one row an item and structure.
     """
     specs = {s.id: s for s in benchmark.subtasks if s.id in {p.id for p in subtasks if not p.missing}}
     protocols = {name: plugin(PROTOCOLS, spec.protocol) for name, spec in specs.items()}
@@ -78,6 +79,9 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
         given = protocols[name].score(spec, seen)
         if show:
             show(spec, seen, given)
+        for alone in spec.by_template().values() if templates else ():
+            queried = replace(seen, queries=protocols[name].queries(alone, asked[name], embed))
+            given[TEMPLATE + alone.prompts_digest()] = protocols[name].score(alone, queried)[MODEL]
         parts += [_rows(by, benchmark, name, found) for by, found in given.items() if len(found)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 

@@ -13,8 +13,9 @@ from radisim_cl.errors import InputError
 from radisim_cl.registry import hint
 from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, RetrieveSubtask, SubtaskSpec
 
-MODEL, MEAN_MASK = "model", "mean_mask"
-"""Who answered, beside the floors; `mean_mask` is the predictor that does not see the image, where the answer is a place."""
+MODEL, MEAN_MASK, TEMPLATE = "model", "mean_mask", "template "
+"""Who answered, beside the floors; `mean_mask` is the predictor that does not see the image, where the answer is a place. `template` and the
+digest of its prompts is the model with one template alone."""
 ITEM = ["source", "item"]
 """The columns that name an item."""
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from radisim_cl.bench.items import MODEL
-from radisim_cl.records.evidence import GateEvidence
+from radisim_cl.bench.items import MODEL, TEMPLATE
+from radisim_cl.records.evidence import Gate, GateEvidence, Split
 from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore, SuiteScore
 from radisim_cl.registry import plugin
 from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
 from radisim_cl.specs.metrics import BY_PROTOCOL
 from radisim_cl.specs.plan import SubtaskPlan
-from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean, overlap
+
+S = TypeVar("S", bound=Split)
+S_co = TypeVar("S_co", bound=Split, covariant=True)
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """All estimates of one split.
+class Measurement(Generic[S_co]):
+    """All estimates of one split, which its type names: `Measurement[Gate]`.
 
     Attributes:
         split: which.
@@ -30,17 +34,21 @@ class Measurement:
         chance: by subtask.
         floors: by subtask and floor, the primary metric.
         answers: by subtask, what was answered.
+        spread: by subtask and template, the primary metric with this template alone, where it was asked for.
+        detectable: by subtask or suite, the difference from chance that could have been seen (`Estimate.detectable`); absent if none could.
     """
 
-    split: Literal["tune", "gate", "report"]
-    estimates: dict[tuple[str, str], Estimate]
-    undecidable: dict[str, str]
-    chance: dict[str, float]
-    floors: dict[str, dict[str, Estimate]]
-    answers: dict[str, Answers | Values]
+    split: S_co
+    estimates: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    undecidable: dict[str, str] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
+    floors: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    answers: dict[str, Answers | Values] = field(default_factory=dict)
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    detectable: dict[str, float] = field(default_factory=dict)
 
 
-def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune", "gate", "report"]) -> Measurement:
+def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: S) -> Measurement[S]:
     """Estimates from the answers of the model and of the floors.
 
     All subtasks are resampled with the same draws of patients, so that a suite's interval knows of shared patients.
@@ -51,7 +59,7 @@ def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune"
         split: which split the rows are of.
     """
     resamples = Resamples.draw(frame["patient"].tolist())
-    out = Measurement(split, {}, {}, {}, {}, {})
+    out = Measurement(split)
     for spec in benchmark.subtasks:
         rows = frame[frame["subtask"] == spec.id]
         given = plugin("radisim_cl.bench.protocols", spec.protocol).read(spec, rows) if len(rows) else {}
@@ -60,16 +68,20 @@ def measure(frame: pd.DataFrame, benchmark: BenchmarkSpec, split: Literal["tune"
             continue
         _measure_subtask(spec, given, resamples, out)
     for suite, subtasks in benchmark.suites.items():
-        usable = [out.estimates[s.id, "skill"] for s in subtasks if s.id not in out.undecidable]
+        usable = [s.id for s in subtasks if s.id not in out.undecidable]
         if usable:
-            out.estimates[suite, "skill"] = mean(usable)
+            skill = mean([out.estimates[i, "skill"] for i in usable], overlap([out.answers[i].patients for i in usable]))
+            out.estimates[suite, "skill"] = skill
+            if seen := skill.detectable():
+                out.detectable[suite] = seen
         else:
             out.undecidable[suite] = "none of its subtasks can be decided: " + "; ".join(
                 f"{s.id}, {out.undecidable[s.id]}" for s in subtasks)
     return out
 
 
-def _measure_subtask(spec: SubtaskSpec, given: Mapping[str, Answers | Values], resamples: Resamples, out: Measurement) -> None:
+def _measure_subtask(spec: SubtaskSpec, given: Mapping[str, Answers | Values], resamples: Resamples,
+                     out: Measurement[Split]) -> None:
     model = given[MODEL]
     out.answers[spec.id] = model
     if why := plugin("radisim_cl.bench.protocols", spec.protocol).lacking(spec, model):
@@ -88,15 +100,24 @@ def _measure_subtask(spec: SubtaskSpec, given: Mapping[str, Answers | Values], r
         return
     out.chance[spec.id] = chance
     out.estimates[spec.id, "skill"] = primary.rescaled(chance)
-    out.floors[spec.id] = {by: a.estimate(spec.metric, resamples) for by, a in given.items() if by != MODEL}
+    out.floors[spec.id] = {by: a.estimate(spec.metric, resamples) for by, a in given.items() if by != MODEL and not by.startswith(TEMPLATE)}
+    for template, alone in spec.by_template().items():
+        answers = given.get(TEMPLATE + alone.prompts_digest())
+        if isinstance(answers, Answers):
+            with suppress(ValueError):
+                out.spread.setdefault(spec.id, {})[template] = answers.value(spec.metric)
+    if seen := primary.detectable(chance):
+        out.detectable[spec.id] = seen
+    if spec.id in out.undecidable:
+        out.undecidable[spec.id] += f"; a gate could have seen a difference of {seen:.2f} or more" if seen else "; no difference could have been seen"
 
 
-def evidence(m: Measurement, catalog: str, looks: int) -> GateEvidence:
-    """What a gate may see of a measurement; refused for any split but `gate`."""
-    return GateEvidence(m.split, catalog, m.estimates, m.undecidable, looks)  # type: ignore[arg-type]  # checked when it is made
+def evidence(m: Measurement[Gate], catalog: str, looks: int) -> GateEvidence:
+    """What a gate may see of a measurement. That of another split does not type-check, and is refused."""
+    return GateEvidence(m.split, catalog, m.estimates, m.undecidable, looks)
 
 
-def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan], catalog: str, stage: str | None, look: int,
+def scorecard(m: Measurement[Split], benchmark: BenchmarkSpec, plans: list[SubtaskPlan], catalog: str, stage: str | None, look: int,
               samples: int, notice: str = "", model: str = "") -> Scorecard:
     """The measurement with 95 % intervals, and what the catalog wants said beside them."""
     plan = {p.id: p for p in plans}
@@ -109,13 +130,14 @@ def scorecard(m: Measurement, benchmark: BenchmarkSpec, plans: list[SubtaskPlan]
             patients=dict(zip(s.labels, m.answers[s.id].patients_by_class, strict=True)),
             patients_in_all=len(np.unique(m.answers[s.id].patients)),
             undecidable=m.undecidable.get(s.id, ""), floors={k: _interval(e) for k, e in m.floors.get(s.id, {}).items()},
-            prompts=s.prompts_digest(), trained_on=plan[s.id].trained_on,
+            prompts=s.prompts_digest(), spread=m.spread.get(s.id, {}), detectable=m.detectable.get(s.id), trained_on=plan[s.id].trained_on,
         )
         for s in benchmark.subtasks if s.id in m.answers
     ]
     suites = [
         SuiteScore(suite=suite, skill=_interval(m.estimates[suite, "skill"]) if (suite, "skill") in m.estimates else None,
-                   subtasks=[s.id for s in specs if s.id not in m.undecidable], left_out=[s.id for s in specs if s.id in m.undecidable])
+                   detectable=m.detectable.get(suite), subtasks=[s.id for s in specs if s.id not in m.undecidable],
+                   left_out=[s.id for s in specs if s.id in m.undecidable])
         for suite, specs in benchmark.suites.items()
     ]
     missing = {p.id: p.missing for p in plans if p.missing}

@@ -24,6 +24,7 @@ from radisim_cl.bench.seen import Seen
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.images import decode
 from radisim_cl.intervals import exact
+from radisim_cl.records.evidence import Split
 from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, SubtaskSpec, VolumeSubtask
 from radisim_cl.stats import Answers
 
@@ -44,7 +45,7 @@ class Pictures:
         if isinstance(spec, GroundSubtask) and (cut := ground.thresholds(spec, seen)) and len(answers[MODEL]):
             self._save(self._places(spec, seen, answers[MODEL], cut), f"{spec.id}.png")
 
-    def answered(self, m: Measurement) -> None:
+    def answered(self, m: Measurement[Split]) -> None:
         """Confusion and reliability of subtasks whose answer is a class: `<subtask>.svg`."""
         for spec in self.benchmark.subtasks:
             found = m.answers.get(spec.id)

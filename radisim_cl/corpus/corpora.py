@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,10 +156,3 @@ class Corpora:
 
     def __getitem__(self, name: str) -> Corpus:
         return self.open(name)
-
-    def crossing(self, names: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Patients in the train split of one corpus and in a benchmark split of another, counted by pair of corpora."""
-        names = list(names)
-        train = {n: set(self[n].frame.loc[self[n].frame["split"] == "train", "patient"]) for n in names}
-        held = {n: set(self[n].frame["patient"]) - train[n] for n in names}
-        return {(a, b): len(train[a] & held[b]) for a in names for b in names if train[a] & held[b]}

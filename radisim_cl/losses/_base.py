@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
 
-class Features(Protocol):
-    """One rank's part of a batch, embedded."""
+class Embedded(Protocol):
+    """The pairs of one rank's part of a batch, embedded by a model."""
 
     @property
     def image(self) -> Tensor:
@@ -21,9 +22,20 @@ class Features(Protocol):
     @property
     def logit_scale(self) -> Tensor:
         """The temperature's inverse."""
+
+
+class Features(Embedded, Protocol):
+    """One rank's part of a batch, embedded by the model in training."""
+
+    @property
+    def logit_bias(self) -> Tensor:
+        """(1,) what is added to every logit of `siglip`; (0,) of models without one."""
     @property
     def patches(self) -> Tensor:
         """(b, gh gw, D) unit vectors; of stages in which a loss asks for them."""
+    @property
+    def entry(self) -> Embedded | None:
+        """What the model that entered the stage says of the same pairs, without a gradient; of stages in which a loss asks for it."""
 
     def prompts(self, texts: Sequence[str]) -> Tensor:
         """(n, D) unit vectors of texts that a loss of the stage has asked for."""
@@ -71,3 +83,12 @@ def over_ranks(x: Tensor, world: int) -> Tensor:
     if world > 1:
         dist.all_reduce(out)
     return out
+
+
+def gather(x: Tensor, world: int) -> Tensor:
+    """(B, ...) of every rank's (b, ...), without a gradient; called by all of them."""
+    if world == 1:
+        return x.detach()
+    out = [torch.empty_like(x) for _ in range(world)]
+    dist.all_gather(out, x.detach().contiguous())
+    return torch.cat(out)

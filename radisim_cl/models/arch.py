@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from radisim_cl.specs.curriculum import ModelSpec
+
 CONFIGS = Path(__file__).parent / "configs"
 """Our own models, in open_clip's format."""
 
@@ -34,6 +36,13 @@ def config(arch: str) -> dict[str, Any] | None:
         found = json.loads(file.read_text()) if file else None
     assert found is None or isinstance(found, dict)
     return found
+
+
+def starts_random(model: ModelSpec) -> bool:
+    """Whether training starts from random weights: no tag or file, no hub name, and no folder that holds weights."""
+    folder = Path(model.arch.removeprefix("local-dir:")) if model.arch.startswith("local-dir:") else None
+    held = folder is not None and any(p.suffix in (".safetensors", ".bin", ".pth") for p in folder.glob("*"))
+    return not (model.pretrained or model.arch.startswith("hf-hub:") or held)
 
 
 def size(arch: str) -> tuple[int, float, float]:

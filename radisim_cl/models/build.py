@@ -48,10 +48,12 @@ class Wanted:
     Attributes:
         tokens: by text, its (context,) ids.
         patches: whether patches are wanted.
+        entry: the model that entered the stage, where what it says of the pairs is wanted.
     """
 
     tokens: Mapping[str, Tensor]
     patches: bool
+    entry: Towers | None = None
 
 
 NOTHING = Wanted({}, False)
@@ -59,22 +61,35 @@ NOTHING = Wanted({}, False)
 
 
 @dataclass(frozen=True)
-class Features:
-    """What the towers say of one rank's part of a batch.
+class Embedded:
+    """What two towers say of pairs.
 
     Attributes:
         image: (b, D) float32, unit length.
         text: (b, D) float32, unit length.
         logit_scale: () or (1,), exp of the clamped parameter.
-        patches: (b, gh gw, D) float32, unit length; (b, 0, D) where they are not wanted.
-        prompted: by text wanted, (D,) float32 of unit length.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+
+
+@dataclass(frozen=True)
+class Features(Embedded):
+    """What the towers in training say of one rank's part of a batch.
+
+    Attributes:
+        logit_bias: () or (1,), the parameter; (0,) of models without one.
+        patches: (b, gh gw, D) float32, unit length; (b, 0, D) where they are not wanted.
+        prompted: by text wanted, (D,) float32 of unit length.
+        entry: what the model that entered the stage says of the pairs, where it is wanted.
+    """
+
+    logit_bias: Tensor
     patches: Tensor
     prompted: Mapping[str, Tensor]
+    entry: Embedded | None
 
     def prompts(self, texts: Sequence[str]) -> Tensor:
         """(n, D) embeddings of wanted texts."""
@@ -86,22 +101,26 @@ def build(spec: ModelSpec, seed: int) -> Built:
     open_clip.add_model_config(CONFIGS)
     torch.manual_seed(seed)
     own = (CONFIGS / f"{spec.arch}.json").is_file()
-    # DeepSpeed cannot broadcast a 0-d parameter; open_clip reshapes logit_scale on load, so checkpoints stay interchangeable.
+    bias = {} if spec.logit_bias is None else {"init_logit_bias": spec.logit_bias}
+    # DeepSpeed cannot broadcast a 0-d parameter; open_clip reshapes logit_scale and logit_bias on load, so checkpoints stay interchangeable.
     with _quiet():
         model = open_clip.create_model(
             spec.arch, pretrained=spec.pretrained, nonscalar_logit_scale=True,
             force_preprocess_cfg={"resize_mode": "squash"} if own else None,
-            require_pretrained=spec.arch.startswith("hf-hub:") or bool(spec.pretrained and ":" not in spec.arch),
+            require_pretrained=spec.arch.startswith("hf-hub:") or bool(spec.pretrained and ":" not in spec.arch), **bias,
         )
         if ":" in spec.arch and spec.pretrained:  # open_clip ignores it there
             if not Path(spec.pretrained).is_file():
                 raise InputError(f"pretrained: {spec.pretrained!r} is no file, and a tag has no meaning for {spec.arch!r}; remove it or name a file")
             open_clip.load_checkpoint(model, spec.pretrained)
+    if spec.logit_bias is not None:
+        with torch.no_grad():
+            model.logit_bias.fill_(spec.logit_bias)  # open_clip takes 0 where the weights loaded have none
     cfg = dict(model.visual.preprocess_cfg)
     size = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
     preprocess = PreprocessSpec(size=size, mean=tuple(cfg["mean"]), std=tuple(cfg["std"]), resize=cfg["resize_mode"],
                                 interpolation=cfg["interpolation"])
-    return Built(model, open_clip.get_tokenizer(spec.arch), preprocess, copy.deepcopy(_model_cfg(spec.arch)))
+    return Built(model, open_clip.get_tokenizer(spec.arch), preprocess, copy.deepcopy(_model_cfg(spec.arch)) | bias)
 
 
 @contextmanager
@@ -146,9 +165,13 @@ class Towers(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, images: Tensor, tokens: Tensor, patches: bool = False) -> tuple[Tensor, ...]:
-        """(b, 3, S, S) uint8 and (n, context) ids to (b, D), (n, D) in float32 and the scale; if asked, (b, gh gw, D) patches after them."""
+        """(b, 3, S, S) uint8 and (n, context) ids to (b, D), (n, D) in float32 and the scale; after them (b, gh gw, D) patches if asked, and the
+        bias of a model that has one.
+        """
         image, *places = self.image_and_patches(images) if patches else (self.image(images),)
-        return image, self.text(tokens), _clamped(self.clip.logit_scale).exp(), *places  # type: ignore[arg-type]
+        # A copy: ZeRO 3 takes the parameter itself away after the pass.
+        bias = () if self.clip.logit_bias is None else (self.clip.logit_bias.clone(),)  # type: ignore[operator]
+        return image, self.text(tokens), _clamped(self.clip.logit_scale).exp(), *places, *bias  # type: ignore[arg-type]
 
     def image(self, images: Tensor) -> Tensor:
         """(b, D) unit image embeddings in float32."""

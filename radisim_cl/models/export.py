@@ -28,8 +28,7 @@ def export(state: dict[str, Tensor], built: Built, folder: Path, readme: str = "
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     weights = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    if weights["logit_scale"].ndim == 1:
-        weights["logit_scale"] = weights["logit_scale"][0]
+    weights |= {k: weights[k].reshape(()) for k in ("logit_scale", "logit_bias") if k in weights}
     save_file(weights, temporary / "open_clip_model.safetensors")
     p = built.preprocess
     preprocess = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation, "resize_mode": p.resize, "size": p.size}

@@ -8,6 +8,12 @@ from typing import Literal
 
 from radisim_cl.stats import Estimate
 
+Tune = Literal["tune"]
+Gate = Literal["gate"]
+Report = Literal["report"]
+Split = Literal["tune", "gate", "report"]
+"""The splits, and each as a type: what is marked with one was made from it, so that mypy keeps the report split from gates."""
+
 
 @dataclass(frozen=True)
 class GateEvidence:
@@ -21,7 +27,7 @@ class GateEvidence:
         looks: looks that the stage's plan allows; the error rate is shared among them.
     """
 
-    split: Literal["gate"]
+    split: Gate
     catalog: str
     estimates: Mapping[tuple[str, str], Estimate]
     undecidable: Mapping[str, str]

@@ -48,6 +48,11 @@ class SubtaskScore(Record):
     """Primary metric of the no-learning floors on the same items."""
     prompts: str
     """Digest of the prompts."""
+    spread: dict[str, float] = {}
+    """By template, the primary metric with it alone instead of the mean over all; empty where that was not asked for."""
+    detectable: float | None = None
+    """The smallest true difference of the primary metric from chance of which the lower end of the interval would have been above chance with
+    80 % power, these patients given; None if not even a perfect score would do."""
     trained_on: list[str] = []
     """Sources that training used too: not zero-shot on those."""
 
@@ -64,6 +69,8 @@ class SuiteScore(Record):
 
     suite: str
     skill: Interval | None
+    detectable: float | None = None
+    """The smallest true mean skill that would have been told from 0, as for a subtask."""
     subtasks: list[str]
     left_out: list[str]
 

@@ -26,8 +26,8 @@ from radisim_cl.registry import hint
 from radisim_cl.runs.directory import PLAN, load_plan, state
 from radisim_cl.runs.embedded import ready
 from radisim_cl.runs.planning import planned_subtasks
-from radisim_cl.specs.benchmark import load_benchmark
-from radisim_cl.specs.catalog import load_catalog
+from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
+from radisim_cl.specs.catalog import CatalogSpec, load_catalog
 from radisim_cl.specs.curriculum import ModelSpec
 from radisim_cl.specs.datasets import PublishedSpec
 
@@ -45,6 +45,9 @@ class Subject:
         trained_on: sources of a run, on which its scores are not zero-shot; of other models nothing is known.
         stage: of a run, the last accepted one.
         samples: of a run, pairs seen until then.
+        benchmark, catalog: of a run, its own.
+        not_held_out: of a run, what of its benchmark it was trained on, in a sentence.
+        sealed: of a run that has stages to go: nobody looks at its report split before.
     """
 
     name: str
@@ -52,6 +55,10 @@ class Subject:
     trained_on: frozenset[str] = frozenset()
     stage: str | None = None
     samples: int = 0
+    benchmark: BenchmarkSpec | None = None
+    catalog: CatalogSpec | None = None
+    not_held_out: str = ""
+    sealed: bool = False
 
 
 def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")) -> Subject:
@@ -83,14 +90,17 @@ def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")
 
 
 def _of_run(folder: Path) -> Subject:
-    accepted, plan = state(folder).accepted, load_plan(folder)
+    now, plan = state(folder), load_plan(folder)
+    accepted = now.accepted
     if not accepted:
         raise InputError(f"{folder} has accepted no stage yet, so it has no exported model; `radisim-cl resume {folder}` goes on")
     stage, finished = list(accepted.items())[-1]
     through = [s for s in plan.stages if s.spec.name in accepted]
-    samples = sum(s.total for s in state(folder).scores if s.stage == stage and s.split == "report") * plan.curriculum.scale.global_batch
-    return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"),
-                   frozenset(source for s in through for source in s.sources), stage, samples)
+    samples = sum(s.total for s in now.scores if s.stage == stage and s.split == "report") * plan.curriculum.scale.global_batch
+    trained_on = frozenset(source for s in through for source in s.sources)
+    trained_on |= {o.held for o in plan.overlaps if o.source in trained_on}
+    return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
+                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=len(accepted) < len(now.names))
 
 
 def _plain(name: str) -> str:
@@ -103,15 +113,15 @@ def _tags(model: str) -> list[str]:
     return list(open_clip.list_pretrained_tags_by_model(model))
 
 
-def bench(who: Subject, benchmark: str, catalog: str, split: Literal["tune", "gate", "report"], out: Path | None, readers: int,
-          precision: Literal["auto", "fp32", "bf16"], console: Console) -> tuple[Scorecard, Path]:
+def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Literal["tune", "gate", "report"], out: Path | None, readers: int,
+          precision: Literal["auto", "fp32", "bf16"], console: Console) -> tuple[Scorecard, dict[str, list[PublishedSpec]], Path]:
     """Scores a model, and writes `scorecard.json`, `answers.parquet` and `pictures/`.
 
     A second call with the same weights, images and prompts decodes and embeds nothing.
 
     Args:
         who: from `subject`.
-        benchmark, catalog: names or files.
+        benchmark, catalog: names or files; None: those of the run, or `radiologist-24` and `phantom`.
         split: whose items are asked; thresholds come from `tune` in any case.
         out: where to; `bench/<model>-<benchmark>-<split>` if None.
         readers: threads that read and decode.
@@ -119,18 +129,20 @@ def bench(who: Subject, benchmark: str, catalog: str, split: Literal["tune", "ga
         console: what is going on.
 
     Returns:
-        The scorecard, and the folder.
+        The scorecard; by subtask, the figures of others that may stand beside it; and the folder.
 
     Raises:
-        InputError, SpecError: nothing can be scored; the folder holds something else.
+        InputError, SpecError: nothing can be scored, or not yet; the folder holds something else.
     """
-    spec = load_benchmark(benchmark, Path())
-    made = ready(load_catalog(catalog, Path()))
+    spec = who.benchmark if benchmark is None and who.benchmark else load_benchmark(benchmark or "radiologist-24", Path())
+    made = ready(who.catalog if catalog is None and who.catalog else load_catalog(catalog or "phantom", Path()))
     corpora = Corpora(made, spec.version)
     subtasks = planned_subtasks(spec, corpora, set(who.trained_on))
     if all(p.missing for p in subtasks):
         raise InputError(f"catalog {made.name!r} has data for none of the {len(subtasks)} subtasks of {spec.name!r}; "
-                         f"`radisim-cl ls subtasks --benchmark {benchmark} --catalog {catalog}` says what each needs")
+                         f"`radisim-cl ls subtasks --benchmark {spec.name} --catalog {made.name}` says what each needs")
+    if who.sealed and split == "report":
+        raise InputError(f"the report split stays sealed until {who.name} has finished; score it on --split gate")
     folder = out or Path("bench") / f"{who.name}-{spec.name}-{split}"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "scorecard.json").is_file():
         raise InputError(f"{folder} is not empty and holds no scorecard; choose another --out")
@@ -141,23 +153,18 @@ def bench(who: Subject, benchmark: str, catalog: str, split: Literal["tune", "ga
     half = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     embedder = Embedder(build(who.spec, 0), "cuda" if cuda else "cpu", torch.bfloat16 if half else None)
     memory, kept = Memory.of(embedder.digest()), floors()
-    pictures = Pictures(folder / "pictures", spec, corpora, made.notice)
+    notice = " ".join(filter(None, (made.notice, who.not_held_out)))
+    pictures = Pictures(folder / "pictures", spec, corpora, notice)
     with console.status(f"{who.name} on the {split} split of {spec.name}"):
-        rows = evaluate.answers(embedder, spec, subtasks, corpora, split, readers, memory=memory, show=pictures.seen)
+        rows = evaluate.answers(embedder, spec, subtasks, corpora, split, readers, memory=memory, show=pictures.seen, templates=True)
         frame = pd.concat([rows, evaluate.floor_answers(spec, subtasks, corpora, split, readers, kept)], ignore_index=True)
         memory.save()
         kept.save()
     m = measure.measure(frame, spec, split)
-    card = measure.scorecard(m, spec, subtasks, made.name, who.stage, 0, who.samples, made.notice, who.name)
+    card = measure.scorecard(m, spec, subtasks, made.name, who.stage, 0, who.samples, notice, who.name)
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / "answers.parquet")
     pictures.answered(m)
     write_atomic(folder / "scorecard.json", card.model_dump_json(indent=1))
     console.print(f"embedded now: {memory.images.made:,} images and {memory.texts.made:,} texts; the others are in the cache", highlight=False)
-    return card, folder
-
-
-def published(card: Scorecard, benchmark: str, catalog: str) -> dict[str, list[PublishedSpec]]:
-    """By subtask, the figures of others that may stand beside a scorecard's."""
-    spec, made = load_benchmark(benchmark, Path()), load_catalog(catalog, Path())
-    return {s.id: shown_published(s, made, card.split) for s in spec.subtasks}
+    return card, {s.id: shown_published(s, made, split) for s in spec.subtasks}, folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.corpus.hashes import Hashes, Progress, Rows, quiet
+from radisim_cl.corpus.hashes import Hashes, Looks, Progress, Rows, quiet
 from radisim_cl.corpus.leakage import CONFIRMED, SMALL, SUSPECTED, SUSPECTED_SMALL, compared, near
 from radisim_cl.errors import Problem
 from radisim_cl.registry import hint
@@ -64,7 +65,8 @@ class Overlaps:
             items: of each subtask, as `bench.items` makes them.
             progress: of the files that are read.
         """
-        every = pd.concat([pd.DataFrame(columns=COLUMNS), *(frame[COLUMNS] for frame in items)]).drop_duplicates(["source", "row"])
+        frames = [frame[COLUMNS] for frame in items] or [pd.DataFrame(columns=COLUMNS)]
+        every = pd.concat(frames).drop_duplicates(["source", "row"])
         self.asked = every[every["split"] != "train"].sort_values("source", kind="stable").reset_index(drop=True)
         self.corpora, self.progress = corpora, progress
         self.hashes = functools.cache(lambda source: Hashes(corpora[source], progress))
@@ -88,6 +90,8 @@ class Overlaps:
 
     def by_file(self, sources: Iterable[str]) -> Iterator[Overlap]:
         """Image files of the same bytes. A file is read only where one on the other side has its size."""
+        if self.asked.empty:
+            return
         train = {source: self.train(source) for source in sources}
         ours = {source: self.hashes(source).sizes(rows) for source, rows in train.items()}
         theirs = self._held(Hashes.sizes, self.asked)
@@ -98,7 +102,7 @@ class Overlaps:
         for source, rows in train.items():
             some = rows[np.isin(ours[source], theirs[wanted])]
             digests = self.hashes(source).digests(some)
-            if np.isin(*(d.view("S32").ravel() for d in (digests, held))).any():
+            if np.isin(digests.view("S32"), held.view("S32")).any():
                 found = pd.DataFrame({"row": some, "digest": _words(digests)}).merge(pd.DataFrame({"item": items, "digest": _words(held)}))
                 yield from self._of(source, "file", found[found["digest"] != bytes(32)].assign(likeness=1.0))
 
@@ -112,16 +116,25 @@ class Overlaps:
         held = self._held(Hashes.looks, self.asked)
         there = [self.corpora[name].image(row) for name, row in zip(self.asked["source"], self.asked["row"], strict=True)]
         for source in sources:
-            rows = self.train(source)
-            looks = self.hashes(source).looks(rows)
-            candidates = near(looks, held, functools.partial(self.progress, f"candidates in {source}", of=len(rows)))
-            corpus = self.corpora[source]
-            alike, pixels = compared(candidates, [corpus.image(row) for row in rows.tolist()], there, self.progress)
-            found = pd.DataFrame({"row": rows[candidates.train], "item": candidates.held, "likeness": alike})
+            found, pixels = self._alike(source, held, there)
             new = np.array([(source, row, item) not in but for row, item in zip(found["row"], found["item"], strict=True)], dtype=bool)
-            sure = (alike >= CONFIRMED) & (pixels >= SMALL)
-            yield from self._of(source, "picture", found[new & sure])
-            yield from self._of(source, "suspected", found[new & ~sure & (alike >= np.where(pixels >= SMALL, SUSPECTED, SUSPECTED_SMALL))])
+            sure = new & (found["likeness"] >= CONFIRMED) & (pixels >= SMALL)
+            may_be = new & ~sure & (found["likeness"] >= np.where(pixels >= SMALL, SUSPECTED, SUSPECTED_SMALL))
+            yield from self._of(source, "picture", found[sure])
+            yield from self._of(source, "suspected", found[may_be])
+
+    def _alike(self, source: str, held: Looks, there: list[Path]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+        """Candidates as `row`, `item` and `likeness`; and pixels a side of the smaller picture."""
+        rows, corpus = self.train(source), self.corpora[source]
+        found = near(self.hashes(source).looks(rows), held, lambda done: self.progress(f"candidates in {source}", done, len(rows)))
+        alike, pixels = compared(found, [corpus.image(row) for row in rows.tolist()], there, self.progress)
+        return pd.DataFrame({"row": rows[found.train], "item": found.held, "likeness": alike}), pixels
+
+    def images(self, found: Overlap, most: int = 1) -> list[tuple[Path, Path]]:
+        """The images of the first pairs: the training source's, and the benchmark's."""
+        asked = self.asked.loc[found.pairs["item"].iloc[:most]]
+        theirs = [self.corpora[name].image(row) for name, row in zip(asked["source"], asked["row"].tolist(), strict=True)]
+        return list(zip((self.corpora[found.source].image(row) for row in found.pairs["row"].iloc[:most].tolist()), theirs, strict=True))
 
     def unseen(self, sources: Iterable[str]) -> int:
         """Pictures of both sides that `by_picture` cannot compare: they cannot be read, or there is nothing to see in them."""
@@ -151,29 +164,32 @@ def settled(spec: CurriculumSpec, benchmark: BenchmarkSpec, overlaps: Overlaps, 
         trained: those of them that the model is trained on: none of their image files is asked about.
         problems: where a problem is added.
     """
-    known = {*trained, *(e.source for s in spec.stages for e in s.data.mixture), *(i.source for t in benchmark.subtasks for i in t.items)}
+    known = {*(e.source for s in spec.stages for e in s.data.mixture), *(i.source for t in benchmark.subtasks for i in t.items)}
     for i, name in enumerate(spec.overlaps_allowed):
         if name not in known:
             problems.append(spec.problem(("overlaps_allowed", i), f"{name!r} is a source of no stage and no subtask. {hint(name, known)}"))
-    allowed, catalog = [], overlaps.corpora.catalog
+    allowed, refused = [], set()
     for found in (*overlaps.by_patient(learned), *overlaps.by_file(trained)):
         made = found.counted()
         if made.source in spec.overlaps_allowed:
             allowed.append(made)
-            continue
-        splits = ", ".join(f"{split} {n:,}" for split, n in made.items.items())
-        knowing = f"or name it under 'overlaps_allowed' in the curriculum, and every page with a score will say so (overlaps_allowed: [{made.source}])"
-        if made.kind == "patient":
-            field = ("corpora", made.held, "splits")
-            told = (f"{made.patients:,} patients are in the train split of {made.source!r} and in a benchmark split of {made.held!r} ({splits} images); "
-                    f"give both the same 'splits', or a word of their own under 'patient_ids' where equal ids are different people, {knowing}")
-        else:
-            field = ("corpora", made.source, "manifest")
-            example = overlaps.corpora[made.source].image(int(found.pairs["row"].iloc[0]))
-            told = (f"{made.pairs:,} pairs of the train split have image files that are asked about in {made.held!r} ({splits}), such as {example}; "
-                    f"`radisim-cl corpus check {made.source} --against {benchmark.name}` lists them; take them out of one manifest, {knowing}")
-        problems.append(catalog.problem(field, told))
+        elif (made.source, made.held) not in refused:  # who shares patients may well share their files
+            refused.add((made.source, made.held))
+            problems.append(_refusal(made, overlaps, found, benchmark.name))
     return allowed
+
+
+def _refusal(made: OverlapPlan, overlaps: Overlaps, found: Overlap, benchmark: str) -> Problem:
+    catalog, splits = overlaps.corpora.catalog, ", ".join(f"{split} {n:,}" for split, n in made.items.items())
+    knowing = f"or write `overlaps_allowed: [{made.source}]` in the curriculum, and every page with a score will say so"
+    if made.kind == "patient":
+        return catalog.problem(("corpora", made.held, "splits"), f"{made.patients:,} patients are in the train split of {made.source!r} and in a "
+                               f"benchmark split of {made.held!r} (images: {splits}); give both the same 'splits'; or, where equal ids are "
+                               f"different people, give one of them 'patient_ids' of its own; {knowing}")
+    ours, theirs = overlaps.images(found)[0]
+    return catalog.problem(("corpora", made.source, "manifest"), f"{made.pairs:,} of the train split's image files are asked about in "
+                           f"{made.held!r} ({splits}): {ours} is {theirs}; `radisim-cl corpus check {made.source} --against {benchmark}` lists them; "
+                           f"take them out of a manifest; {knowing}")
 
 
 def _words(digests: npt.NDArray[np.uint8]) -> list[bytes]:

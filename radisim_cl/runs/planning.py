@@ -91,7 +91,8 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     return Plan(
         curriculum=spec, benchmark=benchmark, catalog=catalog, templates=templates,
         corpora={n: CorpusPlan(pairs=len(corpora[n].frame), digest=corpora[n].digest, licences=corpora[n].licences) for n in used},
-        stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps, estimates=_estimates(spec, sum(batches) + reserve, scored * len(stages)),
+        stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps,
+        estimates=_estimates(spec, sum(batches) + reserve, scored * len(stages)),
     )
 
 
@@ -262,18 +263,33 @@ def _losses(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
             if not corpora[source].structures and (corpora[source].frame["mask"] != "").any():
                 problems.append(corpora.catalog.problem(("corpora", source, "structures"), f"corpus {source!r} has masks, which loss "
                                                         f"{loss.kind!r} uses; say by pixel value what they show: {{1: liver}}"))
+        unfit = _unfit(spec, i, loss)
+        if unfit and loss.required:
+            problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} {unfit}; or set required: false"))
         usable, drawn = _usable(loss, entries, rows, corpora)
         needs = " and ".join(c + " " * (c in loss.where) + " or ".join(map(repr, loss.where.get(c, ()))) for c in sorted(loss.needs))
         if not usable and loss.required:
             sources = ", ".join(sorted({e.entry.source for e in entries}))
             problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} needs {needs}, and no source of the stage "
                                          f"offers it ({sources}); add one that does, or set required: false"))
-        note = f"no source offers {needs}" if not usable else f"{usable:,} of {drawn:,} pairs" if loss.needs else ""
-        out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=usable > 0, note=note))
+        note = unfit or (f"no source offers {needs}" if not usable else f"{usable:,} of {drawn:,} pairs" if loss.needs else "")
+        out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=usable > 0 and not unfit, note=note))
     if not any(p.contributes for p in out) and not any(loss.required for loss in spec.stages[i].losses):
         problems.append(spec.problem(("stages", i, "losses"), f"no loss has what it needs ({'; '.join(p.note for p in out)}); add one that has, "
                                      "such as clip, or a source"))
     return out
+
+
+def _unfit(spec: CurriculumSpec, i: int, loss: LossSpec) -> str:
+    """What the loss needs of the model and does not find; a model whose configuration is not here is asked when it is built."""
+    model = spec.scale.model
+    config = arch.config(model.arch)
+    if loss.bias and model.logit_bias is None and config is not None and config.get("init_logit_bias") is None:
+        return f"needs a logit_bias, and {model.arch!r} has none; set profiles.{spec.profile}.model.logit_bias (SigLIP starts at -10)"
+    if loss.entry and i == 0 and arch.starts_random(model):
+        return f"compares with the model that enters the stage, and {model.arch!r} enters the first one with random weights, of which nothing is " \
+               f"to stay; set profiles.{spec.profile}.model.pretrained, or take the loss out of this stage"
+    return ""
 
 
 def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora) -> tuple[int, int]:
@@ -340,7 +356,10 @@ def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], ask
 
 
 def _estimates(spec: CurriculumSpec, batches: int, scored: int) -> Estimates:
-    """Backward passes cost two forward ones; activations are taken as 40 bytes a token, layer and channel."""
+    """Backward passes cost two forward ones; activations are taken as 40 bytes a token, layer and channel.
+
+    A copy of the weights that a stage was entered with counts where a loss compares with it; its forward pass, a third of a step, does not.
+    """
     scale = spec.scale
     parameters, image, text = arch.size(scale.model.arch)
     samples = batches * scale.global_batch
@@ -351,7 +370,8 @@ def _estimates(spec: CurriculumSpec, batches: int, scored: int) -> Estimates:
         v, t = config["vision_cfg"], config["text_cfg"]
         tokens = (v["image_size"] // v["patch_size"]) ** 2 + 1 if isinstance(v["image_size"], int) else 0
         activations = scale.global_batch * 40.0 * (tokens * v["layers"] * v["width"] + t["context_length"] * t["layers"] * t["width"])
-    return Estimates(parameters=parameters, memory_gib=round((parameters * 16 + activations) / 2**30, 2),
+    held = 4 * any(loss.entry for stage in spec.stages for loss in stage.losses)
+    return Estimates(parameters=parameters, memory_gib=round((parameters * (16 + held) + activations) / 2**30, 2),
                      hours=round(macs / _macs_per_second() / 3600, 3) if parameters else 0.0)
 
 

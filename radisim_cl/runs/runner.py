@@ -15,8 +15,9 @@ from typing import Literal
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from radisim_cl.bench import evaluate, measure
+from radisim_cl.bench import evaluate
 from radisim_cl.bench.kept import floors
+from radisim_cl.bench.measure import evidence
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import Loader
@@ -117,9 +118,10 @@ class Runner:
             spare = state.reserve if last and self.plan.curriculum.scale.budget.unspent == "last_stage" else 0
             self._record(ev.StageStarted(stage=name, attempt=state.attempts.get(name, -1) + 1, planned=stage.batches + spare, from_reserve=spare))
         self.report.stage(stage, state)
+        entry = self._entry(stage) if state.decided is None else None
         while state.decided is None:
             if state.scored is None:
-                self._train(stage)
+                self._train(stage, entry)
                 self._score("gate", name, state.look + 1)
             self._decide(stage)
         if state.decided.decision == "stop":
@@ -134,13 +136,30 @@ class Runner:
             export(weights, self.copy, self.run / folder, readme(self.plan, state.stage + 1))
         self._record(ev.StageFinished(stage=name, attempt=state.attempt, passed=bool(state.decided.passed), export=folder))
 
-    def _train(self, stage: StagePlan) -> None:
-        """Trains to the next look and commits what it will look at."""
+    def _entry(self, stage: StagePlan) -> Towers | None:
+        """The model that entered the stage, where a loss compares with it; in the middle of a stage, from the checkpoint that it began with."""
+        state = self.state
+        if not any(loss.entry for loss in stage.contributing):
+            return None
+        if state.batch:
+            checkpoints.load(self.engine, self.run, state.entries[stage.spec.name].checkpoint)
+        entry = self.engine.frozen(self.copy, self.engine.weights())
+        if state.batch and state.checkpoint:
+            checkpoints.load(self.engine, self.run, state.checkpoint)
+        return entry
+
+    def _train(self, stage: StagePlan, entry: Towers | None) -> None:
+        """Trains to the next look and commits what it will look at.
+
+        Args:
+            stage: the stage in progress.
+            entry: the model that entered it, if a loss compares with it.
+        """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
         mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
         losses = build_losses(stage.contributing, self.engine)
         words = vocabulary(self.corpora[source] for source in stage.sources)
-        beside = wanted(losses, words, self.copy.tokenizer, self.engine.device)
+        beside = wanted(losses, words, self.copy.tokenizer, self.engine.device, entry)
         regions = Regions(words, self.grid) if self.grid and beside.patches else None
         loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, self.copy.tokenizer, curriculum.scale.readers,
                         self.images, regions)
@@ -206,9 +225,9 @@ class Runner:
             assert state.scored is not None
             verdicts: list[Verdict] = []
             if mode != "off":
-                m = measure.measure(pd.read_parquet(self.run / state.scored.file), self.plan.benchmark, "gate")
+                m = scores.measured(self.run, self.plan, state.scored, "gate")
                 # A rewind looks again at items already looked at, so each attempt has half the error rate of the one before.
-                seen = measure.evidence(m, self.plan.catalog.name, gate.looks * 2**state.attempt)
+                seen = evidence(m, self.plan.catalog.name, gate.looks * 2**state.attempt)
                 verdicts = [plugin("radisim_cl.gates", r.kind).decide(r, seen) for r in gate.requires]
             passed = None if not verdicts or any(v.passed is None for v in verdicts) else all(v.passed for v in verdicts)
             look, longer = state.look + 1, min(stage.extension, state.reserve)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 
-from radisim_cl.bench.measure import measure, scorecard
+from radisim_cl.bench.measure import Measurement, measure, scorecard
 from radisim_cl.errors import InputError
 from radisim_cl.files import write_atomic
+from radisim_cl.records.events import Scored
+from radisim_cl.records.evidence import Split
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import RunState
 from radisim_cl.specs.plan import Plan
+
+S = TypeVar("S", bound=Split)
+
+
+def measured(run: Path, plan: Plan, scored: Scored, split: S) -> Measurement[S]:
+    """What the stored answers of one scoring say.
+
+    Raises:
+        ValueError: by the ledger they are of another split.
+    """
+    if scored.split != split:
+        raise ValueError(f"{scored.file} holds answers to the {scored.split} split, not to {split!r}")
+    return measure(pd.read_parquet(run / scored.file), plan.benchmark, split)
 
 
 def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int) -> Scorecard:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radisim_cl.records import events as ev
-from radisim_cl.records.scorecard import Scorecard
+from radisim_cl.records.scorecard import Scorecard, SubtaskScore
 from radisim_cl.records.state import RunState
 from radisim_cl.specs.datasets import PublishedSpec
 from radisim_cl.specs.plan import Plan
@@ -33,8 +33,9 @@ def plan_table(plan: Plan) -> RenderableType:
     for column in ("", "stage", "steps", "samples", "lr", "losses", "gate"):
         stages.add_column(column, justify="right" if column in ("", "steps", "samples", "lr") else "left")
     for i, s in enumerate(plan.stages, 1):
-        losses = "\n".join(f"{x.kind} x{x.weight:g}" + " contributes nothing:" * (not x.contributes) + f" {x.note}" * bool(x.note)
-                           for x in s.losses)
+        losses = "\n".join(f"{x.kind} x{x.weight:g}" + f" rising over {y.warmup:.0%}" * bool(y.warmup)
+                           + " contributes nothing:" * (not x.contributes) + f" {x.note}" * bool(x.note)
+                           for x, y in zip(s.losses, s.spec.losses, strict=True))
         gate = "\n".join(f"{r.suite or r.subtask} {r.metric} >= {r.value_for(plan.catalog.name):g}" for r in s.spec.gate.requires)
         gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, then {s.spec.gate.on_fail if s.spec.gate.looks == 1 else 'stop'}"
         stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{c.train(s.spec).lr:g}", losses, gate)
@@ -75,29 +76,43 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None,
     """
     when = f"after stage {card.stage}, look {card.look}" if card.stage else "look 0, before training"
     seen = f"{when}, {card.samples:,} samples seen" if card.stage or not card.model else ""
+    spread = any(s.spread for s in card.subtasks)
     told = ", ".join(filter(None, (card.model, f"{card.benchmark} {card.version}", f"{card.split} split", seen)))
     table = Table(title=told, title_justify="left",
                   caption="95 % intervals over patients. Floors: logistic regression on pixel statistics / on an 8x8 thumbnail. "
-                          "* Not zero-shot: its sources were trained on." + f"\n{card.notice}" * bool(card.notice),
+                          "* Not zero-shot: its sources were trained on.\nDetects: the difference from chance that the lower end of the "
+                          "interval would have shown with 80 % power."
+                          + " Templates: worst and best alone." * spread + f"\n{card.notice}" * bool(card.notice),
                   caption_justify="left")
     others = {name: "\n".join(f"{p.model} {p.value:.3f} ({p.metric if p.metric != 'unstated' else 'metric unstated'})" for p in found)
               for name, found in (published or {}).items() if found}
-    for column in ("subtask", "metric", "score", "chance", "floors", "skill", "n (patients)", *(["published"] * bool(others)), ""):
+    for column in ("subtask", "metric", "score", *(["templates"] * spread), "chance", "floors", "skill", "detects", "n (patients)",
+                   *(["published"] * bool(others)), ""):
         table.add_column(column, justify="left" if column in ("subtask", "metric", "published", "") else "right")
     for suite in card.suites:
         for s in (s for s in card.subtasks if s.suite == suite.suite and (whole is None or s.suite in whole)):
             floors = " / ".join(f"{f.value:.2f}" for f in s.floors.values()) or "-"
             note = f"undecidable: {s.undecidable}" if s.undecidable else "not above floor" if s.above_floor is False else ""
             score, chance = str(s.scores.get(s.metric, "-")), f"{s.chance:.2f}" if s.chance is not None else "-"
-            table.add_row(s.id + " *" * bool(s.trained_on), s.metric, score, chance, floors, f"{s.skill.value:.2f}" if s.skill else "-",
+            table.add_row(s.id + " *" * bool(s.trained_on), s.metric, score, *([_spread(s)] * spread), chance, floors,
+                          f"{s.skill.value:.2f}" if s.skill else "-", _detects(s.detectable),
                           f"{s.items} ({sum(s.patients.values()) if s.patients_in_all is None else s.patients_in_all})",
                           *([others.get(s.id, "")] * bool(others)), note)
         counted = f"{len(suite.subtasks)} of {len(suite.subtasks) + len(suite.left_out)} subtasks"
-        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", "", "", "", counted, *([""] * bool(others)), "")
+        table.add_row(f"[bold]{suite.suite}", "mean skill", f"[bold]{suite.skill or '-'}", *([""] * spread), "", "", "",
+                      _detects(suite.detectable), counted, *([""] * bool(others)), "")
         table.add_section()
     for name, why in card.missing.items():
-        table.add_row(name, "", "-", "", "", "", "", *([""] * bool(others)), f"missing: {why}")
+        table.add_row(name, "", "-", *([""] * spread), "", "", "", "", "", *([""] * bool(others)), f"missing: {why}")
     return table
+
+
+def _spread(s: SubtaskScore) -> str:
+    return f"{min(s.spread.values()):.2f}-{max(s.spread.values()):.2f}" if s.spread else ""
+
+
+def _detects(difference: float | None) -> str:
+    return f"+{difference:.2f}" if difference else "-"
 
 
 def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "") -> RenderableType:

@@ -98,6 +98,10 @@ class _Subtask(Spec):
         """Prompts by what they stand for."""
         raise NotImplementedError
 
+    def by_template(self) -> dict[str, Self]:
+        """By template, the same subtask with it alone; empty unless class embeddings are means over several templates."""
+        return {}
+
     def prompts_digest(self) -> str:
         """Hex digest of the prompts; two scores with different digests are different measurements."""
         return hashlib.sha256(json.dumps(self.prompts(), sort_keys=True).encode()).hexdigest()[:16]
@@ -125,6 +129,10 @@ class _NamedClasses(_Subtask):
     def prompts(self) -> dict[str, list[str]]:
         """Prompts by class: every template with every name."""
         return {c: [t.format(n) for t in self.templates for n in spec.names] for c, spec in self.classes.items()}
+
+    def by_template(self) -> dict[str, Self]:
+        """By template, the same subtask with it alone; empty where there is one."""
+        return {t: self.model_copy(update={"templates": [t]}) for t in self.templates} if len(self.templates) > 1 else {}
 
 
 class ClassifySubtask(_NamedClasses):

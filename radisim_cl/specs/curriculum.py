@@ -108,6 +108,8 @@ class ModelSpec(Spec):
     """An open_clip model name, `radisim-tiny`, `hf-hub:org/name` or `local-dir:path`."""
     pretrained: str | None = None
     """An open_clip tag or a weights file; nothing starts from random weights."""
+    logit_bias: float | None = None
+    """Where the bias of the loss `siglip` starts (-10 in SigLIP), also in a model that had none; nothing: the model's own, if it has one."""
 
 
 class BudgetSpec(Spec):
@@ -150,7 +152,7 @@ class ProfileSpec(Spec):
     readers: int = Field(2, ge=0, le=64)
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
     image_cache: float = Field(1.0, ge=0)
-    """GiB of memory a rank that decoded images may fill, so that a pair seen again is not decoded again; 0 keeps none. Does not change the batches."""
+    """GiB of memory a rank that decoded images may fill, so that none is decoded twice; 0 keeps none. Does not change the batches."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
     synthetic: Literal["allow", "refuse"] = "allow"
@@ -180,6 +182,8 @@ class CurriculumSpec(Document):
     """The profile in use. `--profile` replaces it."""
     stages: list[StageSpec] = Field(min_length=1)
     """In the order of training."""
+    overlaps_allowed: list[str] = []
+    """Sources that may be trained on although the benchmark asks about patients or image files of theirs. Every page with a score then says so."""
 
     @property
     def scale(self) -> ProfileSpec:

@@ -27,9 +27,15 @@ class _Loss(Spec):
     """Manifest columns that a pair must have for this loss to use it."""
     patches: ClassVar[bool] = False
     """Whether it compares patches and so needs their embeddings and areas."""
+    bias: ClassVar[bool] = False
+    """Whether it needs a model with a `logit_bias`."""
+    entry: ClassVar[bool] = False
+    """Whether it compares with the model that entered the stage, and so needs a copy of it."""
 
     weight: float = Field(1.0, gt=0)
     """Factor of this loss in the stage's sum."""
+    warmup: float = Field(0.0, ge=0, le=1)
+    """Share of the stage's planned steps over which the factor rises from 0 to `weight`, linearly; 0: it is `weight` from the first step."""
     required: bool = True
     """Refuse the plan when no source offers what the loss needs; false: it contributes nothing, and the plan says so."""
 
@@ -52,6 +58,8 @@ class ClipLossSpec(_Loss):
 
     kind: Literal["clip"] = "clip"
     """Which loss: the name of a file in `losses/`."""
+    tile: int = Field(4096, ge=1)
+    """Pairs: a larger global batch is compared in tiles of so many images by so many texts, made again backward; it saves memory, nothing else."""
 
 
 class MultiPositiveLossSpec(_Loss):
@@ -61,6 +69,17 @@ class MultiPositiveLossSpec(_Loss):
     """Which loss: the name of a file in `losses/`."""
     positives: Literal["claims", "captions"] = "claims"
     """`claims`: an image is a positive of every caption whose label columns it shares; `captions`: of equal captions only."""
+
+
+class SiglipLossSpec(_Loss):
+    """A yes or no for every image and text of the global batch, with a learned bias (SigLIP, Zhai et al. 2023, eq. 1)."""
+
+    bias: ClassVar[bool] = True
+
+    kind: Literal["siglip"] = "siglip"
+    """Which loss: the name of a file in `losses/`."""
+    positives: Literal["claims", "captions"] = "claims"
+    """`claims`: yes for an image and every caption whose label columns it shares; `captions`: for its own caption and equal ones only."""
 
 
 class RegionLossSpec(_Loss):
@@ -122,4 +141,14 @@ class OrdinalLossSpec(_Loss):
         return [[t.format(name) for t in self.templates for name in g.names] for g in self.grades]
 
 
-LossSpec = Annotated[ClipLossSpec | MultiPositiveLossSpec | RegionLossSpec | OrdinalLossSpec, Field(discriminator="kind")]
+class RetainLossSpec(_Loss):
+    """What the model that entered the stage made of the batch is to stay: its similarities as soft targets (Mod-X, Ni et al. 2023)."""
+
+    entry: ClassVar[bool] = True
+
+    kind: Literal["retain"] = "retain"
+    """Which loss: the name of a file in `losses/`."""
+
+
+LossSpec = Annotated[ClipLossSpec | MultiPositiveLossSpec | SiglipLossSpec | RegionLossSpec | OrdinalLossSpec | RetainLossSpec,
+                     Field(discriminator="kind")]

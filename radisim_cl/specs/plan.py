@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from radisim_cl.files import sha256_text
 from radisim_cl.specs.base import Spec
@@ -99,7 +99,30 @@ class SubtaskPlan(Spec):
     missing: str = ""
     """Why it cannot be scored; empty when it can."""
     trained_on: list[str] = []
-    """Sources of it that the curriculum also trains on: the score is not zero-shot on those."""
+    """Sources of it that the curriculum also trains on, in whole or by an overlap that it allows: the score is not zero-shot on those."""
+
+
+class OverlapPlan(Spec):
+    """Training pairs that the benchmark asks about too."""
+
+    source: str
+    """Whose train split has them."""
+    held: str
+    """The benchmark's source that has them too; it may be the same."""
+    kind: Literal["patient", "file", "picture", "suspected"]
+    """What they share: the patient, the bytes of the image file, the picture; or two pictures are so alike that they may be one."""
+    pairs: int
+    """Training pairs."""
+    items: dict[str, int]
+    """The benchmark's images by split."""
+    patients: int
+    """Patients of those images."""
+
+    def __str__(self) -> str:
+        splits = ", ".join(f"{split} {n}" for split, n in self.items.items())
+        what = {"patient": "of patients", "file": "with image files", "picture": "with pictures", "suspected": "with what may be pictures"}
+        pairs = f"{self.pairs:,} pair{'s' * (self.pairs != 1)} of {self.source} {what[self.kind]}"
+        return f"{pairs} that the benchmark asks about in {self.held} ({splits})"
 
 
 class Estimates(Spec):
@@ -108,7 +131,7 @@ class Estimates(Spec):
     parameters: int
     """Of the model; 0 when its configuration is not on this machine."""
     memory_gib: float
-    """Weights, gradients, optimizer and activations of one rank."""
+    """Weights, gradients, optimizer and activations of one rank, and the copy of the model that a loss compares with."""
     hours: float
     """Training and scoring, from a matrix product timed on this machine; good to a factor of two."""
 
@@ -132,8 +155,20 @@ class Plan(Spec):
     """Optimizer steps for extensions over the whole run."""
     subtasks: list[SubtaskPlan]
     """In the benchmark's order."""
+    overlaps: list[OverlapPlan] = []
+    """What the benchmark asks about of the train splits, by patient and by file; the curriculum allows each."""
     estimates: Estimates
     """Memory and hours."""
+
+    @property
+    def not_held_out(self) -> str:
+        """The overlaps in a sentence; empty where there is none."""
+        return f"Not everything is held out, as the curriculum allows: {'; '.join(map(str, self.overlaps))}." if self.overlaps else ""
+
+    @property
+    def notice(self) -> str:
+        """What every page with a score of this plan says; empty where there is nothing to warn of."""
+        return " ".join(filter(None, (self.catalog.notice, self.not_held_out)))
 
     def identity(self) -> dict[str, Any]:
         """What makes two plans the same: not where the data lies, how many threads read it, or how long it takes here."""

@@ -7,11 +7,12 @@ the schedule is a function of the step and not a state; NaN losses skipped by al
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from radisim_cl.errors import RadisimError
-from radisim_cl.models.build import NOTHING, Built, Features, Towers, Wanted
+from radisim_cl.models.build import NOTHING, Built, Embedded, Features, Towers, Wanted
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
 
 if not torch.cuda.is_available():
@@ -102,15 +103,29 @@ class Engine:
         return slice(self.rank * self.local_batch, (self.rank + 1) * self.local_batch)
 
     def features(self, images: Tensor, tokens: Tensor, wanted: Wanted = NOTHING) -> Features:
-        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained.
+        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained; and to those of `wanted.entry`, which cannot.
 
         Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
         """
         self._engine.train()
         both = torch.cat([tokens, *(t[None] for t in wanted.tokens.values())])
-        image, texts, scale, *patches = self._engine(images, both, wanted.patches)
+        image, texts, scale, *rest = self._engine(images, both, wanted.patches)
+        patches = rest.pop(0) if wanted.patches else image.new_zeros(len(image), 0, image.shape[1])
+        bias = rest.pop(0) if rest else image.new_zeros(0)
         prompted = dict(zip(wanted.tokens, texts[len(tokens) :].unbind(), strict=True))
-        return Features(image, texts[: len(tokens)], scale, patches[0] if patches else image.new_zeros(len(image), 0, image.shape[1]), prompted)
+        return Features(image, texts[: len(tokens)], scale, bias, patches, prompted, _said(wanted.entry, images, tokens) if wanted.entry else None)
+
+    def frozen(self, built: Built, weights: Mapping[str, Tensor]) -> Towers:
+        """A copy of a model on this device with weights from `weights`, that is never trained and whose dropout is off.
+
+        Args:
+            built: a model that no engine has; it stays as it is.
+            weights: of an open_clip model of its kind.
+        """
+        model = copy.deepcopy(built.model)
+        model.load_state_dict(weights)
+        module: Towers = self._engine.module
+        return Towers(model, built.preprocess, module.autocast).eval().requires_grad_(False).to(self.device)
 
     def step(self, loss: Tensor, lr: float) -> bool:
         """One optimizer step; False, and no update on any rank, when the loss is not finite on one of them."""
@@ -183,6 +198,12 @@ class Engine:
         if kept["world"] != self.world:
             raise RadisimError(f"{folder / tag}: written by {kept['world']} ranks, not {self.world}; resume with --nproc {kept['world']}")
         _set_random_state(kept["rngs"][self.rank])
+
+
+@torch.no_grad()
+def _said(towers: Towers, images: Tensor, tokens: Tensor) -> Embedded:
+    image, text, scale, *_ = towers(images, tokens)
+    return Embedded(image, text, scale)
 
 
 def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:

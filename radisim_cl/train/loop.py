@@ -11,12 +11,12 @@ from torch import Tensor
 from radisim_cl.data.loader import Loader
 from radisim_cl.errors import RadisimError
 from radisim_cl.losses._base import Loss
-from radisim_cl.models.build import Wanted
+from radisim_cl.models.build import Towers, Wanted
 from radisim_cl.registry import plugin
 from radisim_cl.specs.curriculum import TrainSpec
 from radisim_cl.specs.losses import LossSpec
 from radisim_cl.train.engine import Engine
-from radisim_cl.train.schedule import learning_rate
+from radisim_cl.train.schedule import learning_rate, rising
 
 MAX_SKIPPED = 10
 """Consecutive steps without a finite loss after which training stops."""
@@ -28,7 +28,7 @@ class Step:
 
     Attributes:
         batch: steps done in the stage after it.
-        losses: by name, unweighted, mean over ranks; and `total`.
+        losses: by name, unweighted, mean over ranks; and `total`, weighted.
         used: by name, pairs of the global batch that took part, of losses that need more than an image and a caption.
         lr: learning rate used.
         logit_scale: inverse temperature.
@@ -70,11 +70,20 @@ def build_losses(specs: Sequence[LossSpec], engine: Engine) -> list[Weighted]:
     return out
 
 
-def wanted(losses: Sequence[Weighted], vocabulary: Sequence[str], tokenizer: Callable[[list[str]], Tensor], device: torch.device) -> Wanted:
-    """What the losses want embedded beside the pairs, each text once."""
+def wanted(losses: Sequence[Weighted], vocabulary: Sequence[str], tokenizer: Callable[[list[str]], Tensor], device: torch.device,
+           entry: Towers | None = None) -> Wanted:
+    """What the losses want embedded beside the pairs, each text once.
+
+    Args:
+        losses: from `build_losses`.
+        vocabulary: words of the regions of the stage's sources.
+        tokenizer: texts to (n, context) ids.
+        device: where the model is.
+        entry: the model that entered the stage, if a loss compares with it.
+    """
     texts = list(dict.fromkeys(t for w in losses for prompts in w.spec.prompts(vocabulary) for t in prompts))
     tokens = tokenizer(texts).to(device) if texts else ()
-    return Wanted(dict(zip(texts, tokens, strict=True)), any(w.spec.patches for w in losses))
+    return Wanted(dict(zip(texts, tokens, strict=True)), any(w.spec.patches for w in losses), entry)
 
 
 def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], beside: Wanted, spec: TrainSpec, planned: int,
@@ -87,7 +96,7 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
         losses: from `build_losses`.
         beside: from `wanted`.
         spec: learning rate and warm-up.
-        planned: steps of the stage without extensions; the schedule's length.
+        planned: steps of the stage without extensions; the length of the schedule, and of what weights' warm-ups are shares of.
         start: steps already done.
         stop: steps at the next look.
 
@@ -99,7 +108,8 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
         batch = batch.to(engine.device)
         features = engine.features(batch.images, batch.tokens, beside)
         terms = {w.name: w.loss(features, batch) for w in losses}
-        total = torch.stack([(w.spec.weight * terms[w.name].value).reshape(()) for w in losses]).sum()
+        weights = [w.spec.weight * rising(w.spec.warmup, n, planned) for w in losses]
+        total = torch.stack([(x * terms[w.name].value).reshape(()) for x, w in zip(weights, losses, strict=True)]).sum()
         lr = learning_rate(spec, n, planned)
         updated = engine.step(total, lr)
         skipped = 0 if updated else skipped + 1

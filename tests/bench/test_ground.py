@@ -279,7 +279,7 @@ def test_an_item_is_an_image_and_a_decision_needs_patients_with_a_mask() -> None
     assert m.estimates["g", "box_iou"].value == pytest.approx((0.5 + 1) / 2)
     assert not m.undecidable
     few = measure(frame, spec(min_patients=3), "gate")
-    assert few.undecidable["g"] == "2 patients with a mask, and 3 are needed"
+    assert few.undecidable["g"] == "2 patients with a mask, and 3 are needed; no difference could have been seen"
 
 
 def test_where_not_looking_is_perfect_nothing_is_decided() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 from _small import answered, benchmark, plans
+from rich.console import Console
 
-from radisim_cl.bench.measure import measure, scorecard
+from radisim_cl.bench.measure import evidence, measure, scorecard
 from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore
+from radisim_cl.runs.tables import scorecard_table
 from radisim_cl.specs.benchmark import BenchmarkSpec
 from radisim_cl.specs.plan import SubtaskPlan
 
@@ -46,7 +50,7 @@ def test_too_few_patients_of_a_class_and_nothing_is_decided(patients: int, decid
     assert ("a" in m.undecidable) is ("dx" in m.undecidable) is (not decidable)
     assert ("dx", "skill") in m.estimates if decidable else ("dx", "skill") not in m.estimates
     if not decidable:
-        assert m.undecidable["a"] == "4 patients of class 'mass', and 5 are needed"
+        assert m.undecidable["a"] == "4 patients of class 'mass', and 5 are needed; a gate could have seen a difference of 0.31 or more"
         assert "a, 4 patients" in m.undecidable["dx"]
         assert m.estimates["a", "accuracy"].value == 1, "measured all the same, to be shown"
 
@@ -67,6 +71,57 @@ def test_subtasks_that_share_patients_are_drawn_together() -> None:
     answer = [t if i % 3 else 1 - t for i, t in enumerate(HALF)]
     m = measure(pd.concat([answered("a", HALF, answer), answered("b", HALF, answer)]), benchmark({"id": "a"}, {"id": "b"}), "gate")
     np.testing.assert_allclose(m.estimates["dx", "skill"].replicates, m.estimates["a", "skill"].replicates)
+
+
+def test_what_subtasks_of_the_same_patients_share_is_not_counted_twice() -> None:
+    """Three planes of one CT, all perfect: as certain as one. Planes of three times as many patients are more so."""
+    spec = benchmark({"id": "axial"}, {"id": "sagittal"}, {"id": "coronal"})
+    others = [[f"{n}{i:02d}" for i in range(20)] for n in ("a", "b", "c")]
+    shared, apart = (measure(pd.concat([answered(s.id, HALF, HALF, p) for s, p in zip(spec.subtasks, names, strict=True)]), spec, "gate")
+                     for names in ([None] * 3, others))
+    one = shared.estimates["axial", "skill"]
+    assert shared.estimates["dx", "skill"].bounds(0.025) == pytest.approx(one.bounds(0.025))
+    assert shared.detectable["dx"] == pytest.approx(one.detectable())
+    assert apart.estimates["dx", "skill"].bounds(0.025)[0] == pytest.approx(1 - (1 - one.bounds(0.025)[0]) / np.sqrt(3))
+    assert apart.detectable["dx"] < 0.7 * shared.detectable["dx"]
+
+
+def test_what_could_have_been_seen_is_on_the_card() -> None:
+    """Of the primary metric from chance; of a suite, skill from 0, which for one subtask is the same on another scale."""
+    spec = benchmark({"id": "a", "metric": "balanced_accuracy"}, {"id": "b", "suite": "grading", "min_patients": 50}, {"id": "tiny", "suite": "few"})
+    frame = pd.concat([answered("a", HALF, [0] * 20), answered("b", HALF, HALF), answered("tiny", [0, 1], [0, 1])])
+    found = card(frame, spec)
+    a, b, tiny = (subtask(found, s.id) for s in spec.subtasks)
+    assert a.detectable == measure(frame, spec, "gate").estimates["a", "balanced_accuracy"].detectable(0.5)
+    assert a.detectable
+    suites = {s.suite: s.detectable for s in found.suites}
+    assert suites["dx"] == pytest.approx(a.detectable / 0.5)
+    assert b.undecidable.endswith(f"and 50 are needed; a gate could have seen a difference of {b.detectable:.2f} or more")
+    assert tiny.detectable is suites["few"] is suites["grading"] is None
+    assert tiny.undecidable.endswith("and 5 are needed; no difference could have been seen")
+    assert f"could have seen a difference of {b.detectable:.2f}" in evidence(measure(frame, spec, "gate"), "toy", 1).undecidable["grading"]
+    page = Console(width=250, record=True, file=io.StringIO())
+    page.print(scorecard_table(found))
+    assert f"+{a.detectable:.2f}" in page.export_text()
+
+
+def test_what_could_have_been_seen_does_not_depend_on_what_was_answered() -> None:
+    rng, seen = np.random.default_rng(0), set()
+    for scores in (HALF, [0] * 20, rng.normal(size=(20, 2))):
+        for metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc"):
+            seen.add((metric, round(measure(answered("a", HALF, scores), benchmark({"id": "a", "metric": metric}), "gate").detectable["a"], 9)))
+    assert len(seen) == 4
+
+
+def test_scorecards_that_were_written_earlier_are_read() -> None:
+    found = card(answered("a", HALF, HALF), benchmark({"id": "a"}))
+    before = found.model_dump()
+    for record, fields in ((before["subtasks"][0], ("spread", "detectable")), (before["suites"][0], ("detectable",))):
+        for name in fields:
+            del record[name]
+    read = Scorecard.model_validate(before)
+    assert (read.subtasks[0].detectable, read.subtasks[0].spread, read.suites[0].detectable) == (None, {}, None)
+    scorecard_table(read)
 
 
 def test_answers_in_another_order_are_the_same_measurement() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import pandas as pd
 import pytest
 from _small import model, opened, plans, with_every_protocol
 from conftest import World, make_world
-from sklearn.metrics import cohen_kappa_score, mean_absolute_error
+from rich.console import Console
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, mean_absolute_error
 from torch import Tensor
 
 from radisim_cl.bench import evaluate, floors
-from radisim_cl.bench.items import MEAN_MASK, MODEL, counted, fewest, items, pseudonym
+from radisim_cl.bench.items import MEAN_MASK, MODEL, TEMPLATE, counted, fewest, items, pseudonym
 from radisim_cl.bench.measure import measure, scorecard
 from radisim_cl.bench.protocols import volume
 from radisim_cl.bench.seen import Seen
@@ -31,7 +33,7 @@ from radisim_cl.registry import kinds, plugin
 from radisim_cl.runs.listing import listing
 from radisim_cl.runs.planning import plan
 from radisim_cl.runs.tables import plan_table, scorecard_table
-from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec, VolumeSubtask
+from radisim_cl.specs.benchmark import BenchmarkSpec, ClassifySubtask, SubtaskSpec, VolumeSubtask
 from radisim_cl.specs.curriculum import load
 from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES, rising
 from radisim_cl.stats import Resamples
@@ -119,8 +121,6 @@ def test_the_scorecard_survives_being_written_and_shown(card: Scorecard, gate: p
     gate.to_parquet(tmp_path / "answers.parquet")
     stored = pd.read_parquet(tmp_path / "answers.parquet")
     assert scorecard(measure(stored, spec, "gate"), spec, plans(spec), "toy", "one", 1, 640) == card
-    from rich.console import Console
-
     page = Console(width=250, record=True)
     page.print(scorecard_table(card))
     shown = page.export_text()
@@ -133,6 +133,58 @@ def test_stored_answers_in_another_order_are_the_same_measurement(card: Scorecar
         assert a.patients == b.patients
         for metric, score in a.scores.items():
             assert (score.value, score.low, score.high) == pytest.approx(tuple(b.scores[metric].model_dump().values()), abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def alone(world: World, spec: BenchmarkSpec) -> pd.DataFrame:
+    """What the micro model answers to the gate split, with each template alone too."""
+    return evaluate.answers(Embedder(model(world)), spec, plans(spec), opened(world)[1], "gate", templates=True)
+
+
+def test_each_template_alone_is_the_subtask_with_that_template(world: World, spec: BenchmarkSpec, gate: pd.DataFrame, alone: pd.DataFrame) -> None:
+    """Beside the answers of all templates together, which stay as they are; protocols without class embeddings have no such rows."""
+    pd.testing.assert_frame_equal(alone[~alone["by"].str.startswith(TEMPLATE)].reset_index(drop=True),
+                                  gate[gate["by"].isin([MODEL, MEAN_MASK])].reset_index(drop=True), check_exact=False, atol=1e-5)
+    asked = subtask(spec, "mod.three")
+    assert isinstance(asked, ClassifySubtask)
+    assert len(asked.templates) == 2
+    for template in asked.templates:
+        only = asked.model_copy(update={"templates": [template]})
+        expected = evaluate.answers(Embedder(model(world)), spec.model_copy(update={"subtasks": [only]}), plans(spec), opened(world)[1], "gate")
+        found = alone[(alone["subtask"] == "mod.three") & (alone["by"] == TEMPLATE + only.prompts_digest())]
+        pd.testing.assert_frame_equal(found.drop(columns="by").reset_index(drop=True), expected.drop(columns="by"), check_exact=False, atol=1e-5)
+    with_rows = set(alone.loc[alone["by"].str.startswith(TEMPLATE), "subtask"])
+    assert with_rows == {s.id for s in spec.subtasks if s.protocol in ("classify", "ordinal") and len(getattr(s, "templates", [])) > 1}
+    assert not gate["by"].str.startswith(TEMPLATE).any(), "nobody asked"
+
+
+def test_the_spread_over_templates_is_on_the_card_and_in_the_table(spec: BenchmarkSpec, gate: pd.DataFrame, card: Scorecard,
+                                                                  alone: pd.DataFrame, tmp_path: Path) -> None:
+    frame = pd.concat([alone, gate[~gate["by"].isin([MODEL, MEAN_MASK])]], ignore_index=True)
+    frame.to_parquet(tmp_path / "answers.parquet")
+    found = scorecard(measure(pd.read_parquet(tmp_path / "answers.parquet"), spec, "gate"), spec, plans(spec), "toy", "one", 1, 640)
+    s, asked = next(s for s in found.subtasks if s.id == "mod.three"), subtask(spec, "mod.three")
+    rows = {t: frame[(frame["subtask"] == s.id) & (frame["by"] == TEMPLATE + one.prompts_digest())] for t, one in asked.by_template().items()}
+    expected = {t: balanced_accuracy_score(r["truth"], [int(np.argmax(x)) for x in r["scores"]]) for t, r in rows.items()}
+    assert s.metric == "balanced_accuracy"
+    assert s.spread == pytest.approx(expected)
+    assert list(s.spread) == ["this is a {} image", "{}"]
+    assert all(set(x.floors) <= set(floors.FLOORS) for x in found.subtasks)
+    assert found.model_copy(update={"subtasks": [x.model_copy(update={"spread": {}}) for x in found.subtasks]}) == card, "and nothing else moves"
+    shown = Console(width=250, record=True, file=io.StringIO())
+    shown.print(scorecard_table(found))
+    assert f"{min(expected.values()):.2f}-{max(expected.values()):.2f}" in shown.export_text()
+    shown.print(scorecard_table(card))
+    assert "templates" not in shown.export_text()
+
+
+def test_answers_to_prompts_of_another_wording_are_no_spread(spec: BenchmarkSpec, alone: pd.DataFrame) -> None:
+    """Rows are tied to what was asked: to a digest of the template with every class name."""
+    reworded = spec.model_copy(update={"subtasks": [
+        s.model_copy(update={"classes": {c: v.model_copy(update={"names": [f"{v.names[0]} scan"]}) for c, v in s.classes.items()}})
+        if isinstance(s, ClassifySubtask) and s.id == "mod.three" else s for s in spec.subtasks]})
+    assert "mod.three" not in measure(alone, reworded, "gate").spread
+    assert set(measure(alone, spec, "gate").spread) - set(measure(alone, reworded, "gate").spread) == {"mod.three"}
 
 
 def test_no_name_of_anybody_or_anything_is_written_down(world: World, gate: pd.DataFrame) -> None:
@@ -201,8 +253,6 @@ def test_the_plan_and_the_listing_count_items_and_their_patients(world: World, m
         assert by[s.id].items["gate"] == counted(frame)
         assert by[s.id].patients["gate"] == fewest(s, frame)
     assert fewest(subtask(spec, "loc.shape"), items(subtask(spec, "loc.shape"), corpora, "gate")) == by["vol.mr"].items["gate"]
-    from rich.console import Console
-
     page = Console(width=250, record=True)
     page.print(plan_table(made))
     shown = page.export_text()

@@ -14,6 +14,7 @@ from _small import model, opened, plans
 from conftest import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from radisim_cl.bench import evaluate
 from radisim_cl.bench.items import MODEL, counted, fewest, items
@@ -21,6 +22,7 @@ from radisim_cl.bench.measure import Measurement, measure, scorecard
 from radisim_cl.bench.protocols import retrieve
 from radisim_cl.bench.seen import Seen
 from radisim_cl.models.embedder import Embedder
+from radisim_cl.records.evidence import Gate
 from radisim_cl.specs.benchmark import BenchmarkSpec, RetrieveSubtask
 from radisim_cl.specs.metrics import BY_PROTOCOL
 from radisim_cl.stats import Resamples, Values
@@ -59,7 +61,7 @@ def scored(shown: Seen) -> pd.DataFrame:
     return pd.DataFrame(rows["scores"].to_list(), columns=METRICS)
 
 
-def measured(shown: Seen, asked: BenchmarkSpec | None = None) -> Measurement:
+def measured(shown: Seen, asked: BenchmarkSpec | None = None) -> Measurement[Gate]:
     """The measurement of stored answers."""
     rows = retrieve.score(subtask(), shown)[MODEL].drop(columns="caption")
     return measure(rows.assign(by=MODEL, subtask="r"), asked or spec(), "gate")
@@ -220,7 +222,7 @@ def test_what_is_not_a_number_decides_nothing() -> None:
 
 def test_a_decision_needs_patients_and_more_than_one_caption() -> None:
     few = measured(seen(list("abcd"), np.eye(4), ["p", "p", "q", "q"]), spec(min_patients=3))
-    assert few.undecidable["r"] == "2 patients with a caption, and 3 are needed"
+    assert few.undecidable["r"] == "2 patients with a caption, and 3 are needed; no difference could have been seen"
     one = measured(seen(["a"] * 4, np.ones((4, 1))))
     assert one.undecidable["r"] == "chance is 1, which leaves nothing to find out by looking"
 
@@ -250,12 +252,11 @@ def test_replicates_are_weighted_means_over_patients() -> None:
     (list("aaaaab"), [0, 1, 2, 3, 4, 5], 36 / 26),
 ], ids=["one each", "two each", "two captions", "one patient has most"])
 def test_a_guard_counts_no_more_patients_than_there_are_questions(patients: list[str], captions: list[int], independent: float) -> None:
-    """A share of a half among n: Wilson's interval at n."""
+    """A share of a half among n: Clopper and Pearson's interval at n."""
     found = values(np.zeros((6, 10)), patients, captions, np.full(6, 50.5))
     low, high = found.estimate("i2t_average_rank", Resamples.draw(patients, replicates=1)).guard(0.025)
-    n, z = round(independent), 1.959964
-    half = z * np.sqrt(0.25 / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    assert (low, high) == pytest.approx((50.5 - 99 * half, 50.5 + 99 * half), abs=1e-3)
+    least = float(beta.ppf(0.025, independent / 2, independent / 2 + 1))
+    assert (low, high) == pytest.approx((1 + 99 * least, 100 - 99 * least), abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [15, 60])

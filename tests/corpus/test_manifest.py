@@ -11,6 +11,7 @@ import pytest
 
 from radisim_cl.corpus.corpora import COLUMNS, DERIVED, Corpora, Corpus, matches, open_corpus
 from radisim_cl.errors import InputError
+from radisim_cl.runs.overlaps import Overlaps
 from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, Shares
 
 ROWS: dict[str, list[str | int | None]] = {
@@ -178,8 +179,10 @@ def cross(root: Path) -> Cross:
         (root / f"{name}.csv").write_text("id,image\n" + "".join(f"p{i},x\n" for i in range(first, first + 100)))
 
     def crossing(one: Shares, two: Shares) -> dict[tuple[str, str], int]:
-        corpora = {n: CorpusSpec(manifest=f"{n}.csv", splits={"*": s}) for n, s in (("one", one), ("two", two))}
-        return Corpora(CatalogSpec(name="toy", root=str(root), corpora=corpora), "v1").crossing(["one", "two"])
+        specs = {n: CorpusSpec(manifest=f"{n}.csv", splits={"*": s}) for n, s in (("one", one), ("two", two))}
+        corpora = Corpora(CatalogSpec(name="toy", root=str(root), corpora=specs), "v1")
+        asked = [corpora[n].frame.assign(source=n, row=corpora[n].frame.index) for n in specs]
+        return {(o.source, o.held): o.patients for o in (found.counted() for found in Overlaps(corpora, asked).by_patient(specs))}
 
     return crossing
 

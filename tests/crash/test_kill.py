@@ -177,3 +177,23 @@ def test_a_run_that_learns_from_masks_and_grades_goes_on_as_if_nothing_had_happe
     assert 16 * 0.5 < sum(used["region"]) / len(used["region"]) < 16 * 0.8
     lost = [s.value for s in board.Scalars("train/region")]
     assert sum(lost[-8:]) < 0.8 * sum(lost[:8])
+
+
+def test_a_stage_that_retains_what_it_was_entered_with_goes_on_as_if_nothing_had_happened(world: World) -> None:
+    """Stopped in the middle of the second stage, where the model is no longer the one to compare with; the weight is still rising."""
+    losses = [{"kind": "multi_positive"}, {"kind": "retain", "weight": 0.5, "warmup": 0.9}]
+    world.edit("stages/anatomy.yaml", losses=losses)
+    whole = start(world, "whole")
+    assert whole.wait(300) == 0, whole.stderr and whole.stderr.read()
+    stopped = start(world, "stopped")
+    begun = next(i for i, e in enumerate(read(world.root / "whole")[0], 1) if isinstance(e, ev.StageStarted) and e.stage == "anatomy")
+    wait_for_events(world.root / "stopped", begun + 1)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(60) == 75, stopped.stderr and stopped.stderr.read()
+    saved = [e for e in read(world.root / "stopped")[0] if isinstance(e, ev.CheckpointCommitted)][-1]
+    assert (saved.stage, saved.batch > 0) == ("anatomy", True)
+    stopped = start(world, "stopped")
+    assert stopped.wait(300) == 0, stopped.stderr and stopped.stderr.read()
+    expected, ours = outcome(world.root / "whole"), outcome(world.root / "stopped")
+    ours["drawn"] = {k: v for k, v in ours["drawn"].items() if k in expected["drawn"]}
+    same(expected, ours)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 SMOKE = ["--profile", "smoke"]
 SMALL = ["--catalog", "phantom_small"]
+ENVIRONMENT = dict(os.environ)  # with the cache that outlives the tests: the phantom is drawn there once
 
 
 def commands(page: Path) -> list[str]:
@@ -50,9 +51,9 @@ def test_commands_do_what_they_say(command: str, place: Path) -> None:
     words = shlex.split(line)[1:]
     if words[0] in ("run", "plan", "validate") and "--profile" not in words:
         words += SMOKE  # the same command at the scale of a test
-    if words[0] in ("run", "plan", "validate", "ls") or words[:2] == ["phantom", "make"]:
+    if words[0] in ("run", "plan", "validate", "ls", "bench") or words[:2] in (["phantom", "make"], ["corpus", "check"]):
         words += SMALL * ("--catalog" not in words and "open_sample" not in command)
-    done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=dict(os.environ))
+    done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     if target:

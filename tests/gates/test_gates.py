@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pytest
+from mypy import api
 from scipy.special import ndtri
 
 from radisim_cl.bench.measure import Measurement, evidence
-from radisim_cl.records.evidence import GateEvidence, Verdict
+from radisim_cl.records.evidence import Gate, GateEvidence, Verdict
 from radisim_cl.registry import kinds, plugin
 from radisim_cl.specs.base import Spec
 from radisim_cl.specs.gates import RequirementSpec, ThresholdSpec
@@ -139,13 +141,51 @@ def test_no_gate_sees_another_split(split: Literal["gate"]) -> None:
 
 @pytest.mark.parametrize("split", ["report", "tune"])
 def test_a_measurement_of_another_split_is_no_evidence(split: Literal["report", "tune"]) -> None:
-    measured = Measurement(split, {("skills", "skill"): normal(0.9)}, {}, {}, {}, {})
+    measured = Measurement(split, {("skills", "skill"): normal(0.9)})
     with pytest.raises(ValueError, match=split):
-        evidence(measured, "toy", 1)
+        evidence(cast(Measurement[Gate], measured), "toy", 1)
+
+
+SNIPPET = """
+import pandas as pd
+from radisim_cl.bench.measure import evidence, measure
+from radisim_cl.records.evidence import Split
+from radisim_cl.specs.benchmark import BenchmarkSpec
+
+
+def decide(frame: pd.DataFrame, benchmark: BenchmarkSpec, some: Split) -> None:
+    evidence(measure(frame, benchmark, "gate"), "toy", 1)
+    reported = measure(frame, benchmark, "report")
+    evidence(reported, "toy", 1)
+    chosen = measure(frame, benchmark, some)
+    evidence(chosen, "toy", 1)
+"""
+CONFIGURATION = """
+[mypy]
+strict = true
+follow_imports = skip
+no_site_packages = true
+ignore_missing_imports = true
+mypy_path = {}
+[mypy-radisim_cl.bench.measure,radisim_cl.records.evidence]
+follow_imports = silent
+"""
+
+
+def test_what_gives_a_gate_another_split_does_not_type_check(tmp_path: Path) -> None:
+    """Of our own modules only those that the types are made of are read, and no other package."""
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    (tmp_path / "mypy.ini").write_text(CONFIGURATION.format(Path(__file__).parents[2]))
+    said, broken, _ = api.run([str(tmp_path / "snippet.py"), "--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path / "cache")])
+    errors = [line.partition("snippet.py:")[2] for line in said.splitlines() if "error:" in line]
+    assert errors == [f"{line}: error: Argument 1 to \"evidence\" has incompatible type \"Measurement[{given}]\"; "
+                      "expected \"Measurement[Literal['gate']]\"  [arg-type]"
+                      for line, given in ((11, "Literal['report']"), (13, "Literal['tune', 'gate', 'report']"))], said
+    assert not broken
 
 
 def test_a_measurement_of_the_gate_split_is_passed_on_whole() -> None:
-    measured = Measurement("gate", {("skills", "skill"): normal(0.9)}, {"dx": "too few"}, {}, {}, {})
+    measured = Measurement("gate", {("skills", "skill"): normal(0.9)}, {"dx": "too few"})
     found = evidence(measured, "toy", 3)
     assert (found.split, found.catalog, found.looks) == ("gate", "toy", 3)
     assert found.estimates == measured.estimates

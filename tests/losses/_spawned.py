@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
@@ -22,7 +22,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {"ordinal": {"grades": GRADES}}
 """Fields of the losses that cannot be made without any."""
 SPECS: list[LossSpec] = [model(**EXAMPLES.get(model.model_fields["kind"].default, {})) for model in get_args(get_args(LossSpec)[0])]
 TEXTS = sorted({t for spec in SPECS for prompts in spec.prompts(WORDS) for t in prompts})
-LEAVES = ("image", "text", "logit_scale", "patches", "prompted")
+LEAVES = ("image", "text", "logit_scale", "logit_bias", "patches", "prompted")
+
+
+class Entered(NamedTuple):
+    """What the model that entered the stage says of the pairs."""
+
+    image: Tensor
+    text: Tensor
+    logit_scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Made:
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+    logit_bias: Tensor
     patches: Tensor
     prompted: Tensor
     facts: Tensor
@@ -39,6 +48,7 @@ class Made:
     captions: Tensor
     regions: Tensor
     labels: Sequence[str]
+    entry: Entered
     vocabulary: Sequence[str] = WORDS
 
     def prompts(self, texts: Sequence[str]) -> Tensor:
@@ -52,14 +62,19 @@ class Made:
 
     def with_leaves(self, leaves: Sequence[Tensor]) -> Made:
         """The same with other features."""
-        image, text, scale, patches, prompted = leaves
-        return replace(self, image=image, text=text, logit_scale=scale, patches=patches, prompted=prompted)
+        changed: dict[str, Any] = dict(zip(LEAVES, leaves, strict=True))
+        return replace(self, **changed, entry=Entered(*(x.to(leaves[0].dtype) for x in self.entry)))
+
+    def with_scale(self, scale: float) -> Made:
+        """The same at another temperature."""
+        return replace(self, logit_scale=torch.full_like(self.logit_scale, scale).detach().requires_grad_())
 
     def rows(self, rows: Sequence[int]) -> Made:
         """Some pairs, in the order given."""
         at = torch.tensor(rows)
         by_pair: dict[str, Any] = {f: getattr(self, f)[at] for f in ("image", "text", "patches", "facts", "claims", "captions", "regions")}
-        return replace(self, **by_pair, labels=[self.labels[i] for i in rows])
+        entry = self.entry._replace(image=self.entry.image[at], text=self.entry.text[at])
+        return replace(self, **by_pair, entry=entry, labels=[self.labels[i] for i in rows])
 
     def part(self, rows: slice) -> Made:
         """One rank's rows, as leaves of a graph of their own."""
@@ -87,8 +102,9 @@ def made(seed: int = 0, size: int = 8, width: int = 6) -> Made:
     masked = torch.tensor([i < size // 2 or i % 3 == 1 for i in range(size)])
     masked[-1] = False
     labels = [("mild", "", "severe", "moderate", "other", "trace")[i % 6] for i in range(size)]
-    return Made(image, text, torch.tensor(14.3, dtype=torch.float64), patches, prompted, facts, claims, captions,
-                areas * masked[:, None, None], labels)
+    scale, bias = torch.tensor(14.3, dtype=torch.float64), torch.tensor([-3.7], dtype=torch.float64)
+    return Made(image, text, scale, bias, patches, prompted, facts, claims, captions,
+                areas * masked[:, None, None], labels, Entered(unit(size, width), unit(size, width), scale / 2))
 
 
 def value_and_gradients(spec: LossSpec, data: Made, rank: int = 0, world: int = 1) -> tuple[Tensor, ...]:

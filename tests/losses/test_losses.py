@@ -10,17 +10,31 @@ from pathlib import Path
 import pytest
 import torch
 from _spawned import GRADES, LEAVES, SPECS, TEXTS, WORDS, Made, made, value_and_gradients, work
+from open_clip.loss import SigLipLoss
 from torch import Tensor
 
-from radisim_cl.losses.multi_positive import positives
+from radisim_cl.errors import InputError
+from radisim_cl.losses._positives import positives
 from radisim_cl.registry import kinds, plugin
-from radisim_cl.specs.losses import ClipLossSpec, GradeSpec, LossSpec, MultiPositiveLossSpec, OrdinalLossSpec, RegionLossSpec
+from radisim_cl.specs.losses import (
+    ClipLossSpec,
+    GradeSpec,
+    LossSpec,
+    MultiPositiveLossSpec,
+    OrdinalLossSpec,
+    RegionLossSpec,
+    RetainLossSpec,
+    SiglipLossSpec,
+)
 
-VARIANTS: list[LossSpec] = [*SPECS, MultiPositiveLossSpec(positives="captions"), RegionLossSpec(patch_weight=0), RegionLossSpec(patch_weight=1),
+VARIANTS: list[LossSpec] = [*SPECS, ClipLossSpec(tile=3), ClipLossSpec(tile=1),
+                            MultiPositiveLossSpec(positives="captions"), SiglipLossSpec(positives="captions"),
+                            RegionLossSpec(patch_weight=0), RegionLossSpec(patch_weight=1),
                             OrdinalLossSpec(grades=GRADES, temperature=0.3, templates=["{}"])]
 every_loss = pytest.mark.parametrize("spec", VARIANTS, ids=[f"{s.kind}{i}" for i, s in enumerate(VARIANTS)])
 USES = {"clip": {"image", "text", "logit_scale"}, "multi_positive": {"image", "text", "logit_scale"},
-        "region": {"patches", "prompted", "logit_scale"}, "ordinal": {"image", "prompted", "logit_scale"}}
+        "siglip": {"image", "text", "logit_scale", "logit_bias"}, "region": {"patches", "prompted", "logit_scale"},
+        "ordinal": {"image", "prompted", "logit_scale"}, "retain": {"image", "text"}}
 """What each loss is a function of."""
 
 
@@ -172,6 +186,76 @@ def test_multi_positive_by_captions_does_not_look_at_claims() -> None:
     assert abs(float(loss_of(MultiPositiveLossSpec(), data) - loss_of(ClipLossSpec(), data))) > 1e-3
 
 
+def siglip_reference(data: Made, true: list[list[bool]]) -> float:
+    """Equation 1 with a target for every image and text; loops only."""
+    scale, bias, total = float(data.logit_scale), float(data.logit_bias), 0.0
+    for u, row in zip(data.image.tolist(), true, strict=True):
+        for v, said in zip(data.text.tolist(), row, strict=True):
+            logit = scale * sum(a * b for a, b in zip(u, v, strict=True)) + bias
+            total += math.log1p(math.exp(-logit if said else logit))
+    return total / len(true)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spec", [SiglipLossSpec(), SiglipLossSpec(positives="captions")], ids=lambda s: s.positives)
+def test_siglip_is_the_plain_reference(seed: int, spec: SiglipLossSpec) -> None:
+    data = made(seed)
+    true = [[is_true(data, i, k, spec.positives == "claims") for k in range(8)] for i in range(8)]
+    assert sum(map(sum, true)) > 8, "the case has more positives than pairs"
+    assert float(loss_of(spec, data)) == pytest.approx(siglip_reference(data, true), abs=1e-12)
+
+
+def test_siglip_is_open_clips_where_no_text_is_true_of_two_images() -> None:
+    data = replace(made(6), claims=torch.zeros(8, 3, dtype=torch.bool), captions=torch.arange(1, 9)).part(slice(None))
+    ours = value_and_gradients(SiglipLossSpec(), data)
+    value = SigLipLoss()(data.image, data.text, data.logit_scale, data.logit_bias)
+    theirs = torch.autograd.grad(value, data.leaves, allow_unused=True, materialize_grads=True)
+    for a, b in zip(ours, (value.detach(), *theirs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_siglip_of_a_text_given_twice_is_no_argument_against_it() -> None:
+    """Two pairs of one caption, perfectly embedded: as two pairs of open_clip's loss they would push each other away."""
+    one = torch.nn.functional.one_hot(torch.zeros(2, dtype=torch.long), 6).double()
+    data = replace(made().rows([0, 1]), image=one, text=one, captions=torch.tensor([5, 5]), logit_scale=torch.tensor(20.0).double(),
+                   logit_bias=torch.tensor([-10.0]).double())
+    assert float(loss_of(SiglipLossSpec(), data)) < 1e-3
+    assert float(SigLipLoss()(data.image, data.text, data.logit_scale, data.logit_bias)) > 9
+
+
+def test_siglip_of_a_model_without_a_bias_is_refused() -> None:
+    with pytest.raises(InputError, match=r"needs a model with a logit_bias.*set logit_bias"):
+        loss_of(SiglipLossSpec(), replace(made(), logit_bias=torch.zeros(0)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_retain_is_the_plain_reference(seed: int) -> None:
+    """The equation in retain.py, with loops only."""
+    data, total = made(seed), 0.0
+    scale = float(data.entry.logit_scale)
+
+    def rows(one: Tensor, other: Tensor) -> list[list[float]]:
+        return [[scale * sum(a * b for a, b in zip(u, v, strict=True)) for v in other.tolist()] for u in one.tolist()]
+
+    for now, before in ((rows(data.image, data.text), rows(data.entry.image, data.entry.text)),
+                        (rows(data.text, data.image), rows(data.entry.text, data.entry.image))):
+        for p, q in zip(before, now, strict=True):
+            total += sum(math.exp(log_probability(p, k)) * (log_probability(p, k) - log_probability(q, k)) for k in range(8)) / 16
+    assert float(loss_of(RetainLossSpec(), data)) == pytest.approx(total, abs=1e-12)
+
+
+@pytest.mark.parametrize("how", ["as it was", "turned as a whole", "another temperature"])
+def test_retain_is_nothing_for_a_model_that_says_the_same(how: str) -> None:
+    data = made(13)
+    turn = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).Q if how.startswith("turned") \
+        else torch.eye(6, dtype=torch.float64)
+    same = replace(data, image=data.entry.image @ turn, text=data.entry.text @ turn).part(slice(None))
+    scale = torch.tensor(50.0 if how == "another temperature" else float(data.entry.logit_scale), dtype=torch.float64)
+    value, *gradients = value_and_gradients(RetainLossSpec(), replace(same, logit_scale=scale.requires_grad_()))
+    assert abs(float(value)) < 1e-12
+    assert all(float(g.abs().max()) < 1e-12 for g in gradients)
+
+
 CT, MR, ABDOMEN, HEAD = 11, 12, 21, 22
 
 
@@ -216,6 +300,12 @@ def test_every_text_is_true_of_its_own_image() -> None:
     for seed in range(20):
         data = made(seed)
         assert positives(data.facts, data.claims, data.captions).diagonal().all()
+
+
+@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 3), slice(4, 8)], ids=str)
+def test_the_truth_of_some_images_is_their_part_of_the_whole(rows: slice) -> None:
+    data = made(1)
+    assert torch.equal(positives(data.facts, data.claims, data.captions, rows), positives(data.facts, data.claims, data.captions)[rows])
 
 
 def test_two_ranks_have_the_loss_and_the_gradients_of_one(tmp_path: Path) -> None:

@@ -64,6 +64,20 @@ def test_the_scale_is_clamped_in_the_forward_pass(shared_world: World, parameter
     assert float(found.detach()) <= 100 * (1 + 1e-6)
 
 
+def test_a_bias_is_made_where_asked_and_changes_nothing_else(shared_world: World, built: Built, tmp_path: Path) -> None:
+    """Also over weights that have none, for which open_clip would take 0, and over weights that have one."""
+    arch = f"local-dir:{shared_world.root / 'model'}"
+    assert built.model.logit_bias is None
+    torch.save(built.model.state_dict(), tmp_path / "without.pt")
+    for pretrained in (None, str(tmp_path / "without.pt")):
+        mine = build(ModelSpec(arch=arch, pretrained=pretrained, logit_bias=-10), 0)
+        assert mine.model.logit_bias.tolist() == [-10]
+        assert mine.config == built.config | {"init_logit_bias": -10}
+        assert all(torch.equal(mine.model.state_dict()[k], v) for k, v in built.model.state_dict().items())
+    export(mine.model.state_dict(), mine, tmp_path / "with")
+    assert [build(ModelSpec(arch=f"local-dir:{tmp_path / 'with'}", logit_bias=b), 1).model.logit_bias.item() for b in (None, -3.5)] == [-10, -3.5]
+
+
 def test_towers_are_open_clips_encoders_after_its_normalization(built: Built) -> None:
     images, texts = pixels(5), built.tokenizer(["CT of the head", "knee", "", "mass", "MRI"])
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (built.preprocess.mean, built.preprocess.std))

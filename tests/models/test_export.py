@@ -98,6 +98,18 @@ def test_the_scale_has_no_dimension_in_an_export_and_one_in_training(built: Buil
     assert back.model.state_dict()["logit_scale"].item() == 3.25
 
 
+def test_stock_open_clip_loads_a_bias_that_was_made_for_training(shared_world: World, tmp_path: Path) -> None:
+    made = build(ModelSpec(arch=f"local-dir:{shared_world.root / 'model'}", logit_bias=-9.5), seed=4)
+    assert made.model.logit_bias.shape == (1,)
+    export(made.model.state_dict(), made, tmp_path / "biased")
+    assert load_file(tmp_path / "biased" / "open_clip_model.safetensors")["logit_bias"].shape == ()
+    stock = open_clip.create_model(f"local-dir:{tmp_path / 'biased'}")
+    assert (stock.logit_bias.shape, stock.logit_bias.item()) == ((), -9.5)
+    images, tokens = torch.randn(2, 3, 32, 32), made.tokenizer(TEXTS)
+    torch.testing.assert_close(call(stock.eval(), "encode_image", images), call(made.model.eval(), "encode_image", images))
+    torch.testing.assert_close(call(stock, "encode_text", tokens), call(made.model, "encode_text", tokens))
+
+
 def test_the_state_of_a_stock_model_is_exported_alike(shared_world: World, tmp_path: Path, built: Built) -> None:
     stock = open_clip.create_model(f"local-dir:{shared_world.root / 'model'}")
     assert stock.logit_scale.ndim == 0

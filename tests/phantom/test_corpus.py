@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -20,6 +21,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from radisim_cl.bench.items import items, pseudonym
 from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.corpus.splits import position
 from radisim_cl.errors import InputError
@@ -28,10 +30,11 @@ from radisim_cl.phantom.exams import Exam, body
 from radisim_cl.phantom.patients import Patient, generator
 from radisim_cl.phantom.sections import NORMAL
 from radisim_cl.phantom.sources import SOURCES
-from radisim_cl.phantom.sources._base import CODES, STRUCTURES, Source, meeting, modality, spared
-from radisim_cl.specs.benchmark import load_benchmark
+from radisim_cl.phantom.sources._base import CODES, STRUCTURES, Source, graded, meeting, modality, spared
+from radisim_cl.specs.benchmark import OrdinalSubtask, load_benchmark
 from radisim_cl.specs.catalog import SYNTHETIC, CatalogSpec, PhantomSpec, load_catalog
 from radisim_cl.specs.curriculum import load
+from radisim_cl.stats import overlap
 
 ROOT = Path(__file__).parents[2]
 SPEC = PhantomSpec(size=32, scale=0.012)
@@ -230,8 +233,17 @@ def test_patients_stay_in_one_split(corpora: Corpora) -> None:
     trained = {n for n, s in corpora.catalog.corpora.items() if s.splits == {"*": {"train": 1}}}
     assert held | trained == set(SOURCES)
     assert {p for n in held for p in corpora[n].frame["patient"]} & {p for n in trained for p in corpora[n].frame["patient"]} == set()
-    assert corpora.crossing(SOURCES) == {}
     assert 0 <= position(corpora.catalog.name, "lits-00000") < 1
+
+
+def test_planes_of_one_ct_and_its_masks_are_of_the_same_patients(corpora: Corpora) -> None:
+    """Whose answers are resampled together: they have one name, whatever the subtask and the source."""
+    spec = load_benchmark("radiologist-24", ROOT)
+    asked = {s.id: items(s, corpora, "report") for s in spec.subtasks if s.id in ("anat.ct_axial", "anat.ct_sagittal", "anat.ct_coronal", "loc.ct_org")}
+    patients = [np.array([pseudonym(spec, p) for p in frame["patient"]]) for frame in asked.values()]
+    assert len(patients) == 4
+    assert len({frozenset(p) for p in patients}) == 1
+    assert (overlap(patients) > 0.8).all()
 
 
 @pytest.mark.parametrize("curriculum", ["radiologist", "radisim3"])
@@ -520,6 +532,29 @@ def test_normal_pictures_are_of_the_exam_and_the_height_that_would_show_the_find
             heights[ill].append(float(np.mean((picture.cut.x, picture.cut.y, picture.cut.z)[NORMAL[picture.exam.plane]])))
     reach = max(body(Patient.draw(5, "spared-0", None), region, (finding,)).lesions[0].extent)
     assert np.median(np.abs(np.subtract(heights[True], heights[False]))) < reach
+
+
+@pytest.mark.parametrize("shares", [(0.42, 0.33, 0.25), (1, 1, 1), (1, 0, 0), (0, 5, 5)], ids=str)
+def test_grades_come_in_their_shares(shares: tuple[float, float, float]) -> None:
+    rng, n = generator(5, "grades"), 3000
+    found = Counter(graded(rng, shares) for _ in range(n))
+    for grade, share in enumerate(shares, start=1):
+        expected = share / sum(shares)
+        assert found[f"meningioma grade {grade}"] / n == pytest.approx(expected, abs=4 * (expected * (1 - expected) / n) ** 0.5)
+
+
+def test_what_is_asked_about_is_taught() -> None:
+    """Every grade that the benchmark asks about stands in the labels of the institution, and in captions of the teaching cases."""
+    labels: set[str] = set()
+    captions = ""
+    for i in range(60):
+        rng = {name: generator(5, "source", name, i) for name in ("institution", "eurorad")}
+        labels |= {s.labels for s in SOURCES["institution"].make(Patient.draw(5, f"institution-{i:05d}", None), rng["institution"], 32)}
+        captions += "\n".join(s.caption for s in SOURCES["eurorad"].make(Patient.draw(5, f"eurorad-{i:05d}", None), rng["eurorad"], 32))
+    asked = next(s for s in load_benchmark("radiologist-24", ROOT).subtasks if s.id == "grade.meningioma")
+    assert isinstance(asked, OrdinalSubtask)
+    assert {v for c in asked.classes.values() for v in c.values} <= labels
+    assert all(re.search(rf"grade {grade}\b", captions) for grade in asked.classes)
 
 
 def test_the_institution_outlines_findings() -> None:

@@ -22,7 +22,7 @@ from radisim_cl.runs import directory, planning, scores
 from radisim_cl.runs.tables import plan_table, scorecard_table, status_table
 from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
 from radisim_cl.specs.curriculum import ModelSpec, load
-from radisim_cl.specs.plan import Plan
+from radisim_cl.specs.plan import OverlapPlan, Plan
 
 
 @pytest.fixture
@@ -99,3 +99,19 @@ def test_exports(drawn: Plan, real: Plan, shared_world: World, tmp_path: Path) -
         assert (SYNTHETIC in body) == (name == "drawn")
     again = build(ModelSpec(arch=f"local-dir:{tmp_path / 'drawn'}"), seed=1)
     assert again.config == built.config
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_an_overlap_that_the_curriculum_allows_is_told_on_every_page(
+    drawn: Plan, real: Plan, shared_world: World, tmp_path: Path, synthetic: bool
+) -> None:
+    found = OverlapPlan(source="drawn", held="drawn", kind="file", pairs=1, items={"gate": 2}, patients=2)
+    plan = (drawn if synthetic else real).model_copy(update={"overlaps": [found]})
+    told = "Not everything is held out, as the curriculum allows: 1 pair of drawn with image files that the benchmark asks about in drawn (gate 2)."
+    assert plan.notice == f"{SYNTHETIC} {told}" if synthetic else told
+    assert told in page(plan_table(plan))
+    assert told in page(scorecard_table(card(plan)))
+    assert told in readme(plan, 1)
+    directory.create(plan, tmp_path / "run", 1)
+    assert told in " ".join(shared_world.cli("status", str(tmp_path / "run")).stdout.split())
+    assert told not in page(plan_table(real)) + page(scorecard_table(card(real)))

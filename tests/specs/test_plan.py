@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -20,9 +21,10 @@ from radisim_cl.data.mixture import Mixture
 from radisim_cl.errors import Problem, SpecError
 from radisim_cl.runs import planning
 from radisim_cl.runs.tables import plan_table
+from radisim_cl.specs.catalog import load_catalog
 from radisim_cl.specs.curriculum import load
 from radisim_cl.specs.losses import MultiPositiveLossSpec
-from radisim_cl.specs.plan import Plan, StagePlan
+from radisim_cl.specs.plan import OverlapPlan, Plan, StagePlan
 
 CT: dict[str, Any] = {"source": "drawn", "captions": "anatomy", "where": {"modality": "CT"}}
 OTHERS = CT | {"where": {"modality": ["MR", "DR"]}}
@@ -75,8 +77,14 @@ def set_subtasks(world: World, **sources: str) -> None:
 
 
 def add_corpus(world: World, name: str, rename: str = "", shares: dict[str, float] | None = None, **columns: str | list[str]) -> int:
-    """A second corpus with the images of the first, other columns, and other patients unless they keep their names; how many rows."""
-    frame = pd.read_csv(world.root / "data" / "manifest.csv", dtype=str, keep_default_na=False)
+    """A second corpus with other columns, and other patients with files of their own unless they keep their names; how many rows."""
+    data = world.root / "data"
+    frame = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
+    if rename:
+        (data / name).mkdir(exist_ok=True)
+        for image in frame["image"]:
+            (data / name / Path(image).name).write_bytes((data / image).read_bytes() + name.encode())
+        frame["image"] = f"{name}/" + frame["image"].str.removeprefix("images/")
     for column, value in columns.items():
         frame[column] = value
     frame.assign(patient=rename + frame["patient"]).to_csv(world.root / "data" / f"{name}.csv", index=False)
@@ -300,6 +308,92 @@ def test_a_patient_who_is_trained_on_and_measured_on_is_refused(here: World) -> 
     assert f"{held} patients are in the train split of 'again'" in found.message
 
 
+def copied(world: World) -> pd.DataFrame:
+    """A source that trains on the very files that the benchmark asks about, under other ids; these rows."""
+    frame = pd.read_csv(world.root / "data" / "manifest.csv", dtype=str, keep_default_na=False)
+    add_corpus(world, "copied", rename="other-", shares={"train": 1.0}, image=list(frame["image"]))
+    set_data(world, "anatomy", mixture=[{"source": "copied"}])
+    frame = Corpora(load_catalog("toy", Path("catalogs")), "toy-1")["drawn"].frame
+    return frame[frame["split"] != "train"]
+
+
+def test_an_image_file_that_is_trained_on_and_measured_on_is_refused(here: World) -> None:
+    held = copied(here)
+    (found,) = refused()
+    assert found.field == "corpora.copied.manifest"
+    assert found.where.startswith("catalogs/toy.yaml:")
+    image = here.root / "data" / held["image"].iloc[0]
+    splits = ", ".join(f"{split} {(held['split'] == split).sum()}" for split in ("tune", "gate", "report"))
+    for words in (f"{len(held)} of the train split's image files are asked about in 'drawn' ({splits})", f"{image} is {image}",
+                  "radisim-cl corpus check copied --against toy", "overlaps_allowed: [copied]"):
+        assert words in found.message
+    done = here.cli("run", "toy", "--out", "out")
+    assert (done.returncode, found.message in done.stderr, (here.root / "out").exists()) == (2, True, False)
+
+
+def test_an_image_of_a_source_that_no_stage_trains_on_may_be_in_two_splits(here: World) -> None:
+    """A floor learns from it; floors are compared with, and no model is better for it."""
+    add_corpus(here, "doubled", rename="other-", image="images/patient000-0.png")
+    set_subtasks(here, anat_mass="doubled")
+    assert make().overlaps == []
+
+
+@pytest.mark.parametrize("kind", ["patient", "file"])
+def test_a_curriculum_may_allow_an_overlap_by_name_and_the_plan_says_so(here: World, kind: str) -> None:
+    held = copied(here)
+    if kind == "patient":
+        add_corpus(here, "copied", shares={"train": 1.0})
+    other = make("stages.anatomy.data.mixture=[{source: drawn}]")
+    plan = make("overlaps_allowed=[copied]")
+    counts = {split: int((held["split"] == split).sum()) for split in ("tune", "gate", "report")}
+    by = {str(o.kind): o for o in plan.overlaps}
+    assert set(by) == {"patient", "file"} if kind == "patient" else {"file"}
+    patients = int(held["patient"].nunique())
+    assert by[kind] == OverlapPlan(source="copied", held="drawn", kind=by[kind].kind, pairs=len(held), items=counts, patients=patients)
+    assert f"{len(held)} pairs of copied" in plan.notice
+    assert " ".join(plan.notice.split()) in " ".join(printed(plan).split())
+    assert (other.overlaps, other.notice) == ([], "")
+    assert plan.digest() != other.digest()
+    assert Plan.model_validate(yaml.safe_load(yaml.safe_dump(plan.model_dump(mode="json")))).overlaps == plan.overlaps
+
+
+def test_a_subtask_of_an_allowed_overlap_is_not_zero_shot(here: World) -> None:
+    copied(here)
+    set_data(here, "modality", mixture=[{"source": "copied"}])
+    add_corpus(here, "apart", rename="apart-")
+    set_subtasks(here, anat_mass="apart")
+    plan = make("overlaps_allowed=[copied]")
+    assert {t.id: t.trained_on for t in plan.subtasks} == {"mod.three": ["drawn"], "anat.three": ["drawn"], "anat.mass": []}
+
+
+def test_equal_ids_of_two_numberings_are_two_patients(here: World) -> None:
+    add_corpus(here, "again", rename="other-", shares={"train": 1.0})
+    text = (here.root / "data" / "again.csv").read_text()
+    (here.root / "data" / "again.csv").write_text(text.replace("other-", ""))
+    set_data(here, "anatomy", mixture=[{"source": "again"}])
+    assert "give one of them 'patient_ids'" in refused()[0].message
+    before = Corpora(load_catalog("toy", Path("catalogs")), "toy-1")["again"].frame
+    corpora = yaml.safe_load((here.root / "catalogs/toy.yaml").read_text())["corpora"]
+    here.edit("catalogs/toy.yaml", corpora=corpora | {"again": corpora["again"] | {"patient_ids": "hospital"}})
+    plan = make()
+    assert plan.overlaps == []
+    frame = Corpora(plan.catalog, plan.benchmark.version)["again"].frame
+    assert list(frame["patient"]) == list("hospital/" + before["patient"])
+    assert list(frame["split"]) == list(before["split"])
+    here.edit("catalogs/toy.yaml", corpora={name: c | {"patient_ids": "hospital"} for name, c in corpora.items()})
+    assert [p.field for p in refused()] == ["corpora.drawn.splits"]
+
+
+def test_a_second_plan_reads_no_image(here: World) -> None:
+    make()
+    for image in (here.root / "data" / "images").iterdir():
+        image.write_bytes(b"")
+    make()
+    manifest = here.root / "data" / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("CC0", "CC1", 1))
+    make()  # another manifest: hashed again, and empty files are nobody's copies
+
+
 def test_the_same_patients_may_stand_in_two_corpora_that_are_cut_alike_or_have_other_names(here: World) -> None:
     add_corpus(here, "alike")
     add_corpus(here, "apart", rename="other-", shares={"train": 1.0})
@@ -423,6 +517,55 @@ def test_grades_that_no_pair_has_are_refused_by_name(here: World) -> None:
     (problem,) = refused()
     assert problem.field == "stages[0].losses[1].kind"
     assert "needs label 'mild' or 'grave', and no source" in problem.message
+
+
+def test_siglip_needs_a_model_with_a_bias_and_the_plan_says_how_to_give_it_one(here: World) -> None:
+    here.edit("stages/modality.yaml", losses=[{"kind": "siglip"}])
+    (problem,) = refused()
+    assert problem.field == "stages[0].losses[0].kind"
+    assert "needs a logit_bias" in problem.message
+    assert "set profiles.laptop.model.logit_bias" in problem.message
+    assert make("profiles.laptop.model.logit_bias=-10").stages[0].losses[0].contributes
+    config = json.loads((here.root / "model" / "open_clip_config.json").read_text())
+    (here.root / "model" / "open_clip_config.json").write_text(json.dumps(config | {"model_cfg": config["model_cfg"] | {"init_logit_bias": -10}}))
+    assert make().stages[0].losses[0].contributes
+
+
+def test_siglip_that_is_not_required_contributes_nothing_without_a_bias(here: World) -> None:
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "siglip", "required": False}])
+    plan = make()
+    assert [x.contributes for x in plan.stages[0].losses] == [True, False]
+    assert "contributes nothing: needs a logit_bias" in printed(plan)
+
+
+def test_retain_has_nothing_to_retain_of_random_weights(here: World) -> None:
+    for stage in ("modality", "anatomy"):
+        here.edit(f"stages/{stage}.yaml", losses=[{"kind": "clip"}, {"kind": "retain"}])
+    (problem,) = refused()
+    assert problem.field == "stages[0].losses[1].kind"
+    for word in ("enters the first one with random weights", "profiles.laptop.model.pretrained", "required: false"):
+        assert word in problem.message
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "retain", "required": False}])
+    plan = make()
+    assert [[x.contributes for x in s.losses] for s in plan.stages] == [[True, False], [True, True]]
+    assert "retain x1 contributes nothing: compares with the model that enters the stage" in printed(plan)
+    (here.root / "weights.pt").touch()
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "retain"}])
+    assert all(x.contributes for s in make("profiles.laptop.model.pretrained=weights.pt").stages for x in s.losses)
+
+
+def test_the_memory_of_a_plan_counts_the_copy_that_retain_compares_with(here: World) -> None:
+    before = make("profiles.laptop.model.arch=ViT-L-14").estimates
+    here.edit("stages/anatomy.yaml", losses=[{"kind": "clip"}, {"kind": "retain"}])
+    after = make("profiles.laptop.model.arch=ViT-L-14").estimates
+    assert after.memory_gib - before.memory_gib == pytest.approx(before.parameters * 4 / 2**30, abs=0.02)
+
+
+def test_the_plan_shows_over_what_share_a_weight_rises(here: World) -> None:
+    here.edit("stages/modality.yaml", losses=[{"kind": "clip"}, {"kind": "multi_positive", "weight": 0.5, "warmup": 0.2}])
+    shown = printed(make())
+    assert "multi_positive x0.5 rising over 20%" in shown
+    assert shown.count("rising") == 1
 
 
 def test_masks_without_structures_are_refused_where_a_loss_uses_them(here: World) -> None:

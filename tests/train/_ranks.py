@@ -9,16 +9,27 @@ from types import SimpleNamespace
 
 import torch
 
-from radisim_cl.models.build import Built, Features, Towers, Wanted, build
+from radisim_cl.models.build import Built, Embedded, Features, Towers, Wanted, build
 from radisim_cl.registry import plugin
 from radisim_cl.specs.curriculum import ModelSpec, OptimizerSpec, ProfileSpec
-from radisim_cl.specs.losses import BACKGROUND, BODY, ClipLossSpec, GradeSpec, LossSpec, MultiPositiveLossSpec, OrdinalLossSpec, RegionLossSpec
+from radisim_cl.specs.losses import (
+    BACKGROUND,
+    BODY,
+    ClipLossSpec,
+    GradeSpec,
+    LossSpec,
+    MultiPositiveLossSpec,
+    OrdinalLossSpec,
+    RegionLossSpec,
+    RetainLossSpec,
+    SiglipLossSpec,
+)
 
 LR, STEPS, BATCH = 0.05, 5, 64
 WORDS = (BACKGROUND, BODY, "heart", "left_lung", "liver")
 GRADES = [GradeSpec(values=[v], names=[v]) for v in ("mild", "moderate", "severe")]
-SETS: dict[str, list[LossSpec]] = {"pairs": [ClipLossSpec(), MultiPositiveLossSpec()],
-                                   "all": [ClipLossSpec(), RegionLossSpec(), OrdinalLossSpec(grades=GRADES)]}
+SETS: dict[str, list[LossSpec]] = {"pairs": [ClipLossSpec(), MultiPositiveLossSpec(), SiglipLossSpec(weight=0.02)],
+                                   "all": [ClipLossSpec(), RegionLossSpec(), OrdinalLossSpec(grades=GRADES), RetainLossSpec()]}
 
 
 def batch(step: int, part: slice = slice(None)) -> SimpleNamespace:
@@ -36,28 +47,30 @@ def batch(step: int, part: slice = slice(None)) -> SimpleNamespace:
                            regions=(areas * masked / len(WORDS))[part], vocabulary=WORDS, labels=labels[part])
 
 
-def wanted(built: Built, specs: Sequence[LossSpec]) -> Wanted:
+def wanted(built: Built, specs: Sequence[LossSpec], entry: Towers | None = None) -> Wanted:
     """What the losses want beside the pairs."""
     from radisim_cl.train import loop
 
     return loop.wanted([loop.Weighted(s.kind, s, plugin("radisim_cl.losses", s.kind).build(s, 0, 1)) for s in specs], WORDS, built.tokenizer,
-                       torch.device("cpu"))
+                       torch.device("cpu"), entry)
 
 
 def plain(arch: str, specs: Sequence[LossSpec], precision: torch.dtype = torch.float32) -> dict[str, object]:
     """The oracle: one process, plain PyTorch, the whole batch; a pass for images, one for patches, one for captions, one for prompts."""
-    built = build(ModelSpec(arch=arch), seed=1)
+    built = build(ModelSpec(arch=arch, logit_bias=-10), seed=1)
     towers = Towers(built.model, built.preprocess).to(precision)
     optimizer = torch.optim.SGD(towers.parameters(), lr=LR)
     losses, gradients = [], {}
     terms = [plugin("radisim_cl.losses", s.kind).build(s, 0, 1) for s in specs]
-    beside = wanted(built, specs)
+    beside, entered = wanted(built, specs), build(ModelSpec(arch=arch), seed=2)
+    before = Towers(entered.model.eval(), entered.preprocess).to(precision)
     for step in range(STEPS):
         b = batch(step)
-        image, text, scale = towers(b.images, b.tokens)
+        image, text, scale, bias = towers(b.images, b.tokens)
         prompted = {t: towers.text(ids[None])[0] for t, ids in beside.tokens.items()}
-        features = Features(image, text, scale, towers.patches(b.images) if beside.patches else image[:, None], prompted)
-        total = torch.stack([t(features, b).value.reshape(()) for t in terms]).sum()
+        features = Features(image, text, scale, bias, towers.patches(b.images) if beside.patches else image[:, None], prompted,
+                            Embedded(*(x.detach() for x in before(b.images, b.tokens))))
+        total = torch.stack([s.weight * t(features, b).value.reshape(()) for s, t in zip(specs, terms, strict=True)]).sum()
         optimizer.zero_grad()
         torch.autograd.backward(total)
         if step == 0:
@@ -73,11 +86,13 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
 
     from radisim_cl.train.engine import Engine
 
-    built = build(ModelSpec(arch=arch), seed=1)
-    profile = ProfileSpec.model_validate({"model": {"arch": arch}, "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero})
+    model = ModelSpec(arch=arch, logit_bias=-10)
+    built = build(model, seed=1)
+    profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero})
     engine = Engine(built, profile, OptimizerSpec(kind="sgd", grad_clip=0.0))
     terms = [plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world) for s in specs]
-    beside = wanted(built, specs)
+    entered = build(model, seed=2)
+    beside = wanted(built, specs, engine.frozen(entered, entered.model.state_dict()))
     losses: list[float] = []
     gradients: dict[str, torch.Tensor] = {}
     inner = engine._engine
@@ -91,7 +106,7 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
     for step in range(STEPS):
         b = batch(step, engine.slots)
         features = engine.features(b.images, b.tokens, beside)
-        total = torch.stack([t(features, b).value.reshape(()) for t in terms]).sum()
+        total = torch.stack([s.weight * t(features, b).value.reshape(()) for s, t in zip(specs, terms, strict=True)]).sum()
         losses.append(engine.mean(total))
         assert engine.step(total, LR)
     weights = engine.weights()

@@ -109,8 +109,8 @@ def spared(exam: Exam, patient: Patient, rng: np.random.Generator, size: int) ->
 
 
 def graded(rng: np.random.Generator, shares: tuple[float, float, float] = (0.42, 0.33, 0.25)) -> str:
-    """A meningioma of some grade."""
-    return f"meningioma grade {1 + int(np.searchsorted(np.cumsum(shares), rng.random()))}"
+    """A meningioma of some grade, with a probability in proportion to its share."""
+    return draw(rng, {f"meningioma grade {grade}": share for grade, share in enumerate(shares, start=1)})
 
 
 def modality(name: str) -> Modality:

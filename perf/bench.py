@@ -1,0 +1,98 @@
+"""What one pass over shared images gains, and what a second scoring costs, beside embedding each image once; medians of interleaved runs.
+
+    make perf
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from radisim_cl.bench import evaluate
+from radisim_cl.bench.items import items
+from radisim_cl.bench.kept import Memory
+from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.data.images import decode, resize
+from radisim_cl.models.build import build
+from radisim_cl.models.embedder import Embedder
+from radisim_cl.runs.embedded import ready
+from radisim_cl.runs.planning import planned_subtasks
+from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
+from radisim_cl.specs.catalog import load_catalog
+from radisim_cl.specs.curriculum import ModelSpec
+
+SHARED, REPEATS = 24, 3
+"""Subtasks that ask about the same images; runs of each kind, in turn."""
+
+
+def shared(spec: BenchmarkSpec) -> BenchmarkSpec:
+    """As many subtasks about the images of one, each with an id of its own."""
+    one = next(s for s in spec.subtasks if s.id == "mod.ct_mr_dr")
+    return spec.model_copy(update={"subtasks": [one.model_copy(update={"id": f"shared.{i:02d}"}) for i in range(SHARED)]})
+
+
+def main() -> None:
+    """Prints a table of ratios."""
+    catalog = ready(load_catalog("phantom", Path()))
+    spec = shared(load_benchmark("radiologist-24", Path()))
+    corpora = Corpora(catalog, spec.version)
+    plans = planned_subtasks(spec, corpora, set())
+    embedder = Embedder(build(ModelSpec(arch="radisim-tiny-resnet"), 0))
+    asked = items(spec.subtasks[0], corpora, "report")
+    paths = [corpora[s].image(int(r)) for s, r in zip(asked["source"], asked["row"], strict=True)]
+
+    def once() -> None:
+        batches = [paths[i : i + 128] for i in range(0, len(paths), 128)]
+        embedder.images(torch.stack([resize(decode(p), embedder.preprocess) for p in batch]) for batch in batches)
+
+    def one_pass() -> None:
+        evaluate.answers(embedder, spec, plans, corpora, "report", readers=1)
+
+    def loop() -> None:
+        for plan in plans:
+            evaluate.answers(embedder, spec, [plan], corpora, "report", readers=1)
+
+    with tempfile.TemporaryDirectory() as folder:
+        filled = Memory(Path(folder))
+        evaluate.answers(embedder, spec, plans, corpora, "report", memory=filled)
+        filled.save()
+        made: list[int] = []
+
+        def again() -> None:
+            memory = Memory(Path(folder))
+            evaluate.answers(embedder, spec, plans, corpora, "report", readers=1, memory=memory)
+            made.append(memory.images.made + memory.texts.made)
+
+        kinds: dict[str, Callable[[], None]] = {
+            "each unique image embedded once": once, f"{SHARED} subtasks in one pass": one_pass, f"{SHARED} subtasks in a loop": loop,
+            "again, from the cache": again}
+        found: dict[str, list[float]] = {name: [] for name in kinds}
+        for kind in kinds.values():
+            kind()  # warms up
+        for _ in range(REPEATS):
+            for name, kind in kinds.items():
+                start = time.perf_counter()
+                kind()
+                found[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in found.items()}
+    base = median["each unique image embedded once"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    table = Table(title=f"{len(paths)} images, radisim-tiny-resnet: medians of {REPEATS} interleaved runs; not from the cache: {max(made)}; "
+                        f"peak memory {peak:.2f} GiB", title_justify="left")
+    for column in ("", "seconds", "of each image once"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, value in median.items():
+        table.add_row(name, f"{value:.2f}", f"{value / base:.2f}x")
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The contrastive loss in tiles against the one whose logits are all held: peak memory and time of a forward and a backward pass on CPUs.
+
+    make perf
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+BATCHES, WIDTH, TILE, REPEATS = (8192, 16384), 512, 4096, 1
+"""Pairs, the features' width, the default of `ClipLossSpec.tile`; processes of each kind, in turn."""
+
+
+def measured(size: int, tile: int) -> tuple[float, float]:
+    """GiB by which a pass raises this process's peak, and its seconds."""
+    from types import SimpleNamespace
+
+    import torch
+    from torch.nn.functional import normalize
+
+    from radisim_cl.losses import clip
+    from radisim_cl.specs.losses import ClipLossSpec
+
+    g = torch.Generator().manual_seed(0)
+    image, text = (normalize(torch.randn(size, WIDTH, generator=g), dim=-1).requires_grad_() for _ in range(2))
+    features = SimpleNamespace(image=image, text=text, logit_scale=torch.tensor([14.3], requires_grad=True))
+    loss = clip.build(ClipLossSpec(tile=tile), 0, 1)
+    small = SimpleNamespace(image=image[:64], text=text[:64], logit_scale=features.logit_scale)
+    torch.autograd.backward(loss(small, small).value)  # type: ignore[arg-type]  # what the first pass of a process loads is not the loss's
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    torch.autograd.backward(loss(features, features).value)  # type: ignore[arg-type]
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, time.perf_counter() - start
+
+
+def main() -> None:
+    """Prints a table of ratios."""
+    table = Table(title=f"clip in tiles of {TILE}, features of {WIDTH}: medians of {REPEATS} processes, forward and backward", title_justify="left")
+    for column in ("batch", "dense GiB", "tiled GiB", "of dense", "dense s", "tiled s", "of dense"):
+        table.add_column(column, justify="right")
+    for size in BATCHES:
+        found: dict[int, list[tuple[float, float]]] = {size: [], TILE: []}
+        for _ in range(REPEATS):
+            for tile in found:
+                done = subprocess.run([sys.executable, __file__, str(size), str(tile)], capture_output=True, text=True, check=True)
+                memory, seconds = map(float, done.stdout.split())
+                found[tile].append((memory, seconds))
+        (dense, dense_s), (tiled, tiled_s) = ([statistics.median(x) for x in zip(*found[tile], strict=True)] for tile in (size, TILE))
+        table.add_row(f"{size:,}", f"{dense:.2f}", f"{tiled:.2f}", f"{tiled / dense:.2f}x", f"{dense_s:.1f}", f"{tiled_s:.1f}",
+                      f"{tiled_s / dense_s:.2f}x")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        print(*measured(int(sys.argv[1]), int(sys.argv[2])))
+    else:
+        main()
