@@ -238,9 +238,8 @@ def test_patients_stay_in_one_split(corpora: Corpora) -> None:
 
 def test_planes_of_one_ct_and_its_masks_are_of_the_same_patients(corpora: Corpora) -> None:
     """Whose answers are resampled together: they have one name, whatever the subtask and the source."""
-    spec = load_benchmark("radiologist-24", ROOT)
-    asked = {s.id: items(s, corpora, "report") for s in spec.subtasks if s.id in ("anat.ct_axial", "anat.ct_sagittal", "anat.ct_coronal", "loc.ct_org")}
-    patients = [np.array([pseudonym(spec, p) for p in frame["patient"]]) for frame in asked.values()]
+    spec, asked = load_benchmark("radiologist-24", ROOT), ("anat.ct_axial", "anat.ct_sagittal", "anat.ct_coronal", "loc.ct_org")
+    patients = [np.array([pseudonym(spec, p) for p in items(s, corpora, "report")["patient"]]) for s in spec.subtasks if s.id in asked]
     assert len(patients) == 4
     assert len({frozenset(p) for p in patients}) == 1
     assert (overlap(patients) > 0.8).all()
