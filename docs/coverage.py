@@ -234,7 +234,7 @@ def draw(found: dict[Cell, dict[str, tuple[float, float, float]]]) -> None:
         a.set_ylim(0.08, 110)
         a.set_xticks(PATIENTS, [str(n) for n in PATIENTS], fontsize=8)
         a.minorticks_off()
-        a.set_yticks([0.1, 1, 5, 20, 100], ["0.1", "1", "5", "20", "100"], fontsize=8)
+        a.set_yticks([0.1, 1, 5, 20, 100], ["≤ 0.1", "1", "5", "20", "100"], fontsize=8)
         a.grid(color="0.9", linewidth=0.5)
         if row == 0:
             a.set_title(name, fontsize=10)

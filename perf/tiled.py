@@ -1,4 +1,4 @@
-"""The contrastive loss in tiles against the one whose logits are all held: peak memory and time of a forward and a backward pass on CPUs.
+"""The contrastive loss in tiles against the one whose logits are all held: peak memory and processor time of a forward and a backward pass.
 
     make perf
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -14,12 +13,12 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-BATCHES, WIDTH, TILE, REPEATS = (8192, 16384), 512, 4096, 1
-"""Pairs, the features' width, the default of `ClipLossSpec.tile`; processes of each kind, in turn."""
+BATCHES, WIDTH, TILE = (8192, 16384), 512, 4096
+"""Pairs, the features' width, the default of `ClipLossSpec.tile`."""
 
 
 def measured(size: int, tile: int) -> tuple[float, float]:
-    """GiB by which a pass raises this process's peak, and its seconds."""
+    """GiB by which a pass raises this process's peak, and its seconds over all threads: what else runs here counts for little."""
     from types import SimpleNamespace
 
     import torch
@@ -34,24 +33,20 @@ def measured(size: int, tile: int) -> tuple[float, float]:
     loss = clip.build(ClipLossSpec(tile=tile), 0, 1)
     small = SimpleNamespace(image=image[:64], text=text[:64], logit_scale=features.logit_scale)
     torch.autograd.backward(loss(small, small).value)  # type: ignore[arg-type]  # what the first pass of a process loads is not the loss's
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     torch.autograd.backward(loss(features, features).value)  # type: ignore[arg-type]
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, time.perf_counter() - start
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, time.process_time() - start
 
 
 def main() -> None:
     """Prints a table of ratios."""
-    table = Table(title=f"clip in tiles of {TILE}, features of {WIDTH}: medians of {REPEATS} processes, forward and backward", title_justify="left")
-    for column in ("batch", "dense GiB", "tiled GiB", "of dense", "dense s", "tiled s", "of dense"):
+    table = Table(title=f"clip in tiles of {TILE}, features of {WIDTH}: forward and backward, a process each", title_justify="left")
+    for column in ("batch", "dense GiB", "tiled GiB", "of dense", "dense CPU s", "tiled CPU s", "of dense"):
         table.add_column(column, justify="right")
     for size in BATCHES:
-        found: dict[int, list[tuple[float, float]]] = {size: [], TILE: []}
-        for _ in range(REPEATS):
-            for tile in found:
-                done = subprocess.run([sys.executable, __file__, str(size), str(tile)], capture_output=True, text=True, check=True)
-                memory, seconds = map(float, done.stdout.split())
-                found[tile].append((memory, seconds))
-        (dense, dense_s), (tiled, tiled_s) = ([statistics.median(x) for x in zip(*found[tile], strict=True)] for tile in (size, TILE))
+        commands = ([sys.executable, __file__, str(size), str(tile)] for tile in (size, TILE))
+        found = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for command in commands]
+        (dense, dense_s), (tiled, tiled_s) = (map(float, told) for told in found)
         table.add_row(f"{size:,}", f"{dense:.2f}", f"{tiled:.2f}", f"{tiled / dense:.2f}x", f"{dense_s:.1f}", f"{tiled_s:.1f}",
                       f"{tiled_s / dense_s:.2f}x")
     Console(width=120).print(table)

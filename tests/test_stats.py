@@ -79,7 +79,7 @@ def test_value_and_every_replicate_are_scikit_learns(metric: str, classes: int, 
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "mae"])
 def test_replicates_without_a_class(metric: str, classes: int) -> None:
     """Class 0 belongs to one patient, so a third of the draws lack it: recall and AUC leave it out, F1 counts it as 0."""
     answer = [0, 1, 1, 0, classes - 1, classes - 1]
@@ -435,6 +435,17 @@ def test_no_error_in_grades_is_not_certain() -> None:
 def test_votes_are_the_answer_and_scores_settle_a_tie() -> None:
     votes, scores = np.array([[0.6, 0.4, 0], [0.4, 0.4, 0.2], [0, 0.5, 0.5]]), np.array([[0.1, 0.2, 0.9], [0.1, 0.2, 0.9], [0.9, 0.2, 0.1]])
     assert Answers(np.array(list("abc")), np.zeros(3, dtype=int), scores, votes).answer.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "quadratic_kappa", "mae"])
+def test_replicates_of_votes_are_of_what_was_answered(metric: str) -> None:
+    a, rng = drawn(3, 3, clustered=True), np.random.default_rng(0)
+    voted = Answers(a.patients, a.truth, a.scores, np.round(rng.dirichlet([2, 2, 2], len(a.truth)), 1))
+    plain = Answers(a.patients, a.truth, np.eye(3)[voted.answer])
+    assert (voted.answer != a.answer).any()
+    draws = Resamples.draw(list(a.patients), replicates=20)
+    np.testing.assert_allclose(voted.estimate(metric, draws).replicates,
+                               [oracle(metric, plain, w) for w in draws.weights(list(a.patients))], atol=1e-12)
 
 
 def values(reached: list[float] | F, patients: list[str] | None = None) -> Values:

@@ -64,7 +64,7 @@ class Hashes:
 
     def looks(self, rows: Rows) -> Looks:
         """(n, FRAMES, 2) perceptual hash of each part, 100 bits; zeros, too, where there is nothing to see."""
-        found: Looks = self._kept(f"phash{_HASH}", rows, np.zeros((len(FRAMES), _WORDS), dtype=np.uint64), look)
+        found: Looks = self._kept(f"phash{_HASH}-{len(FRAMES)}-{SIDE}", rows, np.zeros((len(FRAMES), _WORDS), dtype=np.uint64), look)
         return found
 
     def _kept(self, kind: str, rows: Rows, nothing: npt.NDArray[Any], make: Callable[[str], Any]) -> npt.NDArray[Any]:
@@ -76,10 +76,12 @@ class Hashes:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
                 table = np.array(self._load(path, nothing))
+                lacking = _lacking(table, rows)
                 try:
-                    self._make(kind, table, _lacking(table, rows), make)
+                    self._make(kind, table, lacking, make)
                 finally:  # also what was made until Ctrl-C
-                    _save(path, table)
+                    if len(_lacking(table, lacking)) < len(lacking):
+                        _save(path, table)
         except OSError as e:
             raise InputError(f"hashes of {self.corpus.name!r} cannot be kept in {self._folder}: {e.strerror or e}. Make room there, or set "
                              "RADISIM_CACHE to a folder that can be written") from None
@@ -94,12 +96,12 @@ class Hashes:
 
     def _make(self, kind: str, table: npt.NDArray[Any], rows: Rows, make: Callable[[str], Any]) -> None:
         folder, names = str(self.corpus.folder), self.corpus.frame["image"].to_numpy()
-        parts = np.array_split(rows, -(-len(rows) // _CHUNK)) if len(rows) else []
+        chunks = [rows[at:at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
         pool, done = ThreadPoolExecutor(os.cpu_count()), 0
         try:
-            for part, made in zip(parts, pool.map(lambda part: [make(os.path.join(folder, names[row])) for row in part], parts), strict=True):
-                table[part] = made
-                done += len(part)
+            for chunk, made in zip(chunks, pool.map(lambda chunk: [make(os.path.join(folder, names[row])) for row in chunk], chunks), strict=True):
+                table[chunk] = made
+                done += len(chunk)
                 self.progress(f"{kind} of {self.corpus.name}", done, len(rows))
         finally:
             pool.shutdown(cancel_futures=True)

@@ -60,22 +60,25 @@ def near(train: Looks, held: Looks, progress: Callable[[int], None] = lambda don
         held: (m, FRAMES, 2).
         progress: called with how many of `train` are done.
     """
-    ours, theirs = (np.ascontiguousarray(looks.transpose(1, 2, 0)) for looks in (train, held))
     see, seen = np.any(train, axis=(1, 2)), np.any(held, axis=(1, 2))
-    frames = range(2 * len(FRAMES) - 1)
-    block = max(1, _BYTES // (12 * max(1, len(held))))
+    theirs, block = _by_word(held), max(1, _BYTES // (12 * max(1, len(held))))
     found = [np.empty((0, 3), dtype=np.int64)]
     for start in range(0, len(train), block):
         some = slice(start, start + block)
-        closest = np.full((len(train[some]), len(held)), 255, dtype=np.uint8)
-        for frame in frames:
-            a, b = _framed(ours, theirs, frame)
-            np.minimum(closest, _distance(a[:, some, None], b[:, None]), out=closest)
+        ours, closest = _by_word(train[some]), np.full((len(train[some]), len(held)), 255, dtype=np.uint8)
+        pairs = [_framed(ours, theirs, frame) for frame in range(2 * len(FRAMES) - 1)]
+        for a, b in pairs:
+            np.minimum(closest, _distance(a[:, :, None], b[:, None]), out=closest)
         i, j = np.nonzero((closest <= DISTANCE) & see[some, None] & seen)
-        each = [_distance(a[:, start + i], b[:, j]) for a, b in (_framed(ours, theirs, frame) for frame in frames)]
-        found.append(np.stack([start + i, j, np.argmin(each, axis=0)], axis=1))
+        frame = np.argmin([_distance(a[:, i], b[:, j]) for a, b in pairs], axis=0)
+        found.append(np.stack([start + i, j, frame], axis=1))
         progress(min(start + block, len(train)))
     return Candidates(*np.concatenate(found).T)
+
+
+def _by_word(looks: Looks) -> Looks:
+    """(FRAMES, WORDS, n): each word of each part by itself, in memory too."""
+    return np.ascontiguousarray(looks.transpose(1, 2, 0))
 
 
 def _framed(train: Looks, held: Looks, frame: int) -> tuple[Looks, Looks]:

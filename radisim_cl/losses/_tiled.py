@@ -27,7 +27,7 @@ def cross_entropy(queries: Tensor, keys: Tensor, scale: Tensor, first: int, tile
         first: the offset o.
         tile: most rows and most columns of logits that are held.
     """
-    value: Tensor = _CrossEntropy.apply(queries, keys, scale, first, tile)  # type: ignore[no-untyped-call]
+    value: Tensor = _CrossEntropy.apply(queries, keys, scale, first, tile)
     return value
 
 
