@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ class Hashes:
 
     def __init__(self, corpus: Corpus, progress: Progress = quiet) -> None:
         self.corpus, self.progress = corpus, progress
-        key = sha256_text("\0".join((str(corpus.folder.resolve()), corpus.digest, *corpus.frame["image"])))
-        self._folder = cache_folder() / "hashes" / f"{corpus.name}-{key[:24]}"
+        self.key = sha256_text("\0".join((str(corpus.folder.resolve()), corpus.digest, *corpus.frame["image"])))
+        self._folder = cache_folder() / "hashes" / f"{corpus.name}-{self.key[:24]}"
 
     def sizes(self, rows: Rows) -> npt.NDArray[np.int64]:
         """(n,) bytes."""
@@ -72,19 +73,14 @@ class Hashes:
         table = self._load(path, nothing)
         if not _lacking(table, rows).size:
             return table[rows]
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                table = np.array(self._load(path, nothing))
-                lacking = _lacking(table, rows)
-                try:
-                    self._make(kind, table, lacking, make)
-                finally:  # also what was made until Ctrl-C
-                    if len(_lacking(table, lacking)) < len(lacking):
-                        _save(path, table)
-        except OSError as e:
-            raise InputError(f"hashes of {self.corpus.name!r} cannot be kept in {self._folder}: {e.strerror or e}. Make room there, or set "
-                             "RADISIM_CACHE to a folder that can be written") from None
+        with writing(path):
+            table = np.array(self._load(path, nothing))
+            lacking = _lacking(table, rows)
+            try:
+                self._make(kind, table, lacking, make)
+            finally:  # also what was made until Ctrl-C
+                if len(_lacking(table, lacking)) < len(lacking):
+                    save(path, table)
         return table[rows]
 
     def _load(self, path: Path, nothing: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -111,7 +107,23 @@ def _lacking(table: npt.NDArray[Any], rows: Rows) -> Rows:
     return rows[~table[rows].any(axis=tuple(range(1, table.ndim)))]
 
 
-def _save(path: Path, table: npt.NDArray[Any]) -> None:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Nobody else makes a file of the cache meanwhile.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            yield
+    except OSError as e:
+        raise InputError(f"{path} cannot be kept: {e.strerror or e}. Make room there, or set RADISIM_CACHE to a folder that can be written") from None
+
+
+def save(path: Path, table: npt.NDArray[Any]) -> None:
+    """Writes an array whole or not at all."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as f:
         np.save(f, table)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from radisim_cl.corpus import hashes
 from radisim_cl.corpus.hashes import FRAMES, Looks, Progress, Rows, part, picture, quiet
+from radisim_cl.files import sha256, sha256_text
 
 DISTANCE = 12
 """Bits of 100 in which the hashes of two candidates differ at the most."""
@@ -47,6 +49,11 @@ class Candidates:
     train: Rows
     held: Rows
     frame: Rows
+
+
+def code() -> str:
+    """Digest of what makes and compares hashes: another version of it finds other pairs."""
+    return sha256_text("".join(sha256(Path(file)) for file in (hashes.__file__, __file__)))
 
 
 def near(train: Looks, held: Looks, progress: Callable[[int], None] = lambda done: None) -> Candidates:
@@ -111,28 +118,31 @@ def compared(found: Candidates, train: Sequence[Path], held: Sequence[Path], pro
     out, sides = np.zeros(len(found.train)), np.zeros(len(found.train), dtype=np.int64)
     for n, (i, j, frame) in enumerate(zip(found.train.tolist(), found.held.tolist(), found.frame.tolist(), strict=True)):
         a, b = ours(i), theirs(j)
-        if frame < len(FRAMES):
-            out[n] = likeness(a, b, FRAMES[frame])
-        if frame == 0 or frame >= len(FRAMES):
-            out[n] = max(out[n], likeness(b, a, FRAMES[max(0, frame - len(FRAMES) + 1)]))
-        sides[n] = min(*a.size, *b.size)
+        out[n], sides[n] = likeness(a, b, frame), min(*a.size, *b.size)
         progress("candidates compared", n + 1, len(out))
     return out, sides
 
 
-def likeness(a: Image.Image, b: Image.Image, frame: Box = FRAMES[0]) -> float:
-    """How well the details of two pictures agree, the first laid on a part of the second; -1 to 1, and 0 where they are not alike at all.
+def likeness(a: Image.Image, b: Image.Image, frame: int = 0) -> float:
+    """How well the details of two pictures agree, one laid on a part of the other; -1 to 1, and 0 where they are not alike at all.
 
     The part is moved, and stretched along the axes, until the two agree best: Gauss-Newton on its four edges (Baker and Matthews 2004,
     section 2, with the gradient of the part), first at 32 and then at up to 64 pixels a side. Then what a Gaussian takes off is divided by
     the contrast around it, so that a skull's bright ring does not decide alone, and correlated.
+
+    Args:
+        a: from `picture`.
+        b: likewise.
+        frame: where the part begins, as in `Candidates`; where it is all of the picture, either may be a part of the other.
     """
-    close, frame = _laid(a, b, frame, _COARSE, 6)
+    ways = [(a, b, FRAMES[frame])] if frame < len(FRAMES) else []
+    ways += [(b, a, FRAMES[max(0, frame - len(FRAMES) + 1)])] if frame == 0 or not ways else []
+    close, box, a, b = max(((*_laid(x, y, start, _COARSE, 6), x, y) for x, y, start in ways), key=lambda laid: laid[0])
     if close < _HOPELESS:
         return 0.0
     side = min(_FINE, *a.size, *b.size)
-    _, frame = _laid(a, b, frame, side, 5)
-    return float((_details(_pixels(a, FRAMES[0], side)) * _details(_pixels(b, frame, side))).mean())
+    _, box = _laid(a, b, box, side, 5)
+    return float((_details(_pixels(a, FRAMES[0], side)) * _details(_pixels(b, box, side))).mean())
 
 
 def _details(x: F) -> F:

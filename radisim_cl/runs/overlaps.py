@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.corpus.hashes import Hashes, Looks, Progress, Rows, quiet
-from radisim_cl.corpus.leakage import CONFIRMED, SMALL, SUSPECTED, SUSPECTED_SMALL, compared, near
+from radisim_cl.corpus.hashes import Hashes, Looks, Progress, Rows, quiet, save, writing
+from radisim_cl.corpus.leakage import CONFIRMED, SMALL, SUSPECTED, SUSPECTED_SMALL, code, compared, near
 from radisim_cl.errors import Problem
+from radisim_cl.files import cache_folder, sha256_text
 from radisim_cl.registry import hint
 from radisim_cl.specs.benchmark import BenchmarkSpec
 from radisim_cl.specs.catalog import SPLITS
@@ -116,19 +117,27 @@ class Overlaps:
         held = self._held(Hashes.looks, self.asked)
         there = [self.corpora[name].image(row) for name, row in zip(self.asked["source"], self.asked["row"], strict=True)]
         for source in sources:
-            found, pixels = self._alike(source, held, there)
+            found = self._alike(source, held, there)
             new = np.array([(source, row, item) not in but for row, item in zip(found["row"], found["item"], strict=True)], dtype=bool)
-            sure = new & (found["likeness"] >= CONFIRMED) & (pixels >= SMALL)
-            may_be = new & ~sure & (found["likeness"] >= np.where(pixels >= SMALL, SUSPECTED, SUSPECTED_SMALL))
+            small = found["pixels"] < SMALL
+            sure = new & (found["likeness"] >= CONFIRMED) & ~small
+            may_be = new & ~sure & (found["likeness"] >= np.where(small, SUSPECTED_SMALL, SUSPECTED))
             yield from self._of(source, "picture", found[sure])
             yield from self._of(source, "suspected", found[may_be])
 
-    def _alike(self, source: str, held: Looks, there: list[Path]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
-        """Candidates as `row`, `item` and `likeness`; and pixels a side of the smaller picture."""
+    def _alike(self, source: str, held: Looks, there: list[Path]) -> pd.DataFrame:
+        """Candidates: `row`, `item`, `likeness`, and `pixels` a side of the smaller picture. Kept, as hashes are, for this code and these images."""
         rows, corpus = self.train(source), self.corpora[source]
-        found = near(self.hashes(source).looks(rows), held, lambda done: self.progress(f"candidates in {source}", done, len(rows)))
-        alike, pixels = compared(found, [corpus.image(row) for row in rows.tolist()], there, self.progress)
-        return pd.DataFrame({"row": rows[found.train], "item": found.held, "likeness": alike}), pixels
+        asked = [(self.hashes(name).key, of["row"].tolist()) for name, of in self.asked.groupby("source")]
+        key = sha256_text(repr((code(), self.hashes(source).key, rows.tolist(), asked)))
+        path = cache_folder() / "hashes" / f"{source}-alike-{key[:24]}.npy"
+        with writing(path):
+            if not path.is_file():
+                found = near(self.hashes(source).looks(rows), held, lambda done: self.progress(f"candidates in {source}", done, len(rows)))
+                alike, pixels = compared(found, [corpus.image(row) for row in rows.tolist()], there, self.progress)
+                save(path, np.stack([rows[found.train], found.held, alike, pixels]))
+            row, item, alike, pixels = np.load(path)
+        return pd.DataFrame({"row": row.astype(int), "item": item.astype(int), "likeness": alike, "pixels": pixels})
 
     def images(self, found: Overlap, most: int = 1) -> list[tuple[Path, Path]]:
         """The images of the first pairs: the training source's, and the benchmark's."""

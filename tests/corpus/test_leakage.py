@@ -22,7 +22,7 @@ from rich.console import Console
 
 from radisim_cl.corpus.corpora import Corpus, open_corpus
 from radisim_cl.corpus.hashes import FRAMES, Hashes
-from radisim_cl.corpus.leakage import CONFIRMED, DISTANCE, SMALL, compared, likeness, near
+from radisim_cl.corpus.leakage import CONFIRMED, DISTANCE, SMALL, Candidates, compared, likeness, near
 from radisim_cl.errors import InputError
 from radisim_cl.phantom import make
 from radisim_cl.phantom.sources import SOURCES
@@ -313,10 +313,29 @@ def test_hashes_are_made_once_for_a_manifest(place: Place, pictures: list[Image.
     assert first[2].shape == (3, len(FRAMES), 2)
 
 
+def test_a_second_check_compares_nothing_until_something_changes(place: Place, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    for image in pictures[:6]:
+        place.add("asked", image)
+        place.add("trained", jpeg(image))
+    first, calls = place.check(), list[int]()
+
+    def counting(found: Candidates, *args: Any) -> Any:
+        calls.append(len(found.train))
+        return compared(found, *args)
+
+    monkeypatch.setattr("radisim_cl.runs.overlaps.compared", counting)
+    again = place.check()
+    assert calls == []
+    pd.testing.assert_frame_equal(again["picture"].pairs, first["picture"].pairs)
+    place.add("trained", cut(0, 0)(pictures[0]))
+    assert place.check()["picture"].counted().pairs == 7
+    assert len(calls) == 1
+
+
 def test_a_cache_that_cannot_be_written_is_told(place: Place, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> None:
     place.add("trained", pictures[0])
     monkeypatch.setenv("RADISIM_CACHE", "/dev/null/cache")
-    with pytest.raises(InputError, match=r"'trained' cannot be kept in /dev/null/cache.*set RADISIM_CACHE"):
+    with pytest.raises(InputError, match=r"/dev/null/cache/hashes/trained-.* cannot be kept.*set RADISIM_CACHE"):
         Hashes(corpus(place)).sizes(np.array([0]))
 
 
@@ -359,7 +378,7 @@ def test_nothing_is_near_nothing() -> None:
 def test_likeness_finds_the_part_that_was_cut_and_no_other_body(pictures: list[Image.Image]) -> None:
     for i, image in enumerate(pictures[:20]):
         assert likeness(image, image) == pytest.approx(1)
-        assert likeness(cut(0.3, 0.9)(image), image, FRAMES[3]) > CONFIRMED
+        assert likeness(cut(0.3, 0.9)(image), image, 3) > CONFIRMED
         assert likeness(image, pictures[i + 20]) < CONFIRMED - 0.05
     assert likeness(Image.new("L", (96, 96), 3), pictures[0]) == 0
 
