@@ -121,4 +121,5 @@ def work(rank: int, world: int, folder: str, specs: list[LossSpec]) -> None:
     size = len(made().image) // world
     found = [value_and_gradients(spec, made().part(slice(rank * size, (rank + 1) * size)), rank, world) for spec in specs]
     torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.barrier()  # meanwhile gloo's threads let go of their tensors: one that does so while the interpreter ends aborts it
     dist.destroy_process_group()
