@@ -52,5 +52,5 @@ class SpecError(InputError):
     """Every problem of a spec at once."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))  # what several stages find wrong is said once
         super().__init__("\n".join(map(str, self.problems)))

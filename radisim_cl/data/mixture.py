@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from radisim_cl.corpus.captions import Caption, caption, captioned
 from radisim_cl.corpus.corpora import Corpora, Corpus, matches
@@ -170,14 +169,28 @@ def passes(share: float, slots: int, pairs: int) -> int:
     return math.ceil((share * slots + excess(slots)) / pairs) if share else 0
 
 
-def exposures(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]], draws: int) -> dict[str, pd.Series[float]]:
-    """Times that each pair may be seen in `draws` slots, by source and row, summed over the entries that hold it.
+def held_together(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
+    """(sets, entries): each set of entries that hold one pair in common, once. They are few, however many pairs there are."""
+    sets = np.zeros((1, len(entries)), dtype=bool)
+    for source in {e.entry.source for e in entries}:
+        members = [i for i, e in enumerate(entries) if e.entry.source == source and len(rows[i])]
+        holders = np.zeros(1 + max((int(rows[i].max()) for i in members), default=-1), dtype=np.int64)
+        for bit, i in enumerate(members):
+            holders[rows[i]] |= 1 << bit
+        found = np.zeros((len(codes := np.unique(holders)), len(entries)), dtype=bool)
+        found[:, members] = codes[:, None] >> np.arange(len(members)) & 1
+        sets = np.concatenate([sets, found])
+    return np.unique(sets, axis=0)
+
+
+def exposures(together: npt.NDArray[np.bool_], begun: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(entries,) the most times that a pair of each entry may be seen, by all entries that hold it.
 
     A pass of an entry is whole before the next begins, so it shows a pair at most the number of its passes, the last one begun counted.
+
+    Args:
+        together: from `held_together`.
+        begun: (entries,) `passes` of each entry.
     """
-    out: dict[str, pd.Series[float]] = {}
-    for e, r in zip(entries, rows, strict=True):
-        if len(r):
-            seen = pd.Series(float(passes(e.share, draws, len(r))), index=r)
-            out[e.entry.source] = out[e.entry.source].add(seen, fill_value=0.0) if e.entry.source in out else seen
-    return out
+    seen: npt.NDArray[np.int64] = np.where(together, (together @ begun)[:, None], 0).max(axis=0)
+    return seen

@@ -39,8 +39,8 @@ class Regions:
     def areas(self, mask: Tensor, structures: Mapping[int, str]) -> Tensor:
         """(gh gw, V) float32, the share of each patch, row by row, that each word of the vocabulary covers.
 
-        Value 0 is the background where the corpus names a structure `body`; elsewhere it is unknown and counts for nothing, so that
-        a patch's shares sum to less than 1.
+        Value 0 is the background where the corpus names a structure `body`; elsewhere it is unknown, if the corpus does not name it, and
+        counts for nothing, so that a patch's shares sum to less than 1.
 
         Args:
             mask: (S, S) uint8, resized as the image is.
@@ -48,10 +48,10 @@ class Regions:
         """
         (rows, columns), (height, width), words = self.grid, mask.shape, len(self.vocabulary)
         word_of = torch.full((256,), words)  # the last place: unknown
-        for value, name in structures.items():
-            word_of[value] = self.vocabulary.index(name)
         if BODY in structures.values():
             word_of[0] = self.vocabulary.index(BACKGROUND)
+        for value, name in structures.items():
+            word_of[value] = self.vocabulary.index(name)
         patch = (torch.arange(height) * rows // height)[:, None] * columns + torch.arange(width) * columns // width
         counts = torch.bincount((patch * (words + 1) + word_of[mask.long()]).flatten(), minlength=rows * columns * (words + 1))
         counts = counts.view(rows * columns, words + 1).float()

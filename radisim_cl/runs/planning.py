@@ -14,7 +14,7 @@ import pandas as pd
 
 from radisim_cl.bench.items import counted, fewest, items
 from radisim_cl.corpus.corpora import Corpora, matches
-from radisim_cl.data.mixture import candidates, excess, exposures, passes
+from radisim_cl.data.mixture import candidates, excess, exposures, held_together, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
 from radisim_cl.registry import hint
@@ -222,15 +222,15 @@ def _settle(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
     """Keeps `max_repeats`: refuses, or moves shares from entries whose pairs would be seen too often to those with pairs left."""
     data, shares = spec.stages[i].data, np.array([e.share for e in entries])
 
-    def seen(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    together = held_together(entries, rows)
+
+    def seen(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Largest number of times that a pair of each entry is seen, by all entries that hold it."""
-        now = [e.model_copy(update={"share": float(s)}) for e, s in zip(entries, shares, strict=True)]
-        by_pair = exposures(now, rows, draws)
-        return np.array([by_pair[e.entry.source].reindex(r).max() if len(r) else 0.0 for e, r in zip(entries, rows, strict=True)])
+        return exposures(together, np.array([passes(s, draws, len(r)) if len(r) else 0 for s, r in zip(shares.tolist(), rows, strict=True)]))
 
     def below(pairs: int, share: float) -> float:
-        """The largest share that takes a pass less."""
-        return max(0.0, (passes(share, draws, pairs) - 1) * pairs - excess(draws)) / draws
+        """The largest share that takes a pass less, but for a millionth of a pair, which rounding would otherwise turn into that pass again."""
+        return max(0.0, (passes(share, draws, pairs) - 1) * pairs - excess(draws) - 1e-6) / draws
 
     frozen = np.zeros(len(entries), dtype=bool)
     while (over := (now := seen(shares)) > data.max_repeats).any():

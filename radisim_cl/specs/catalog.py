@@ -12,12 +12,13 @@ from pydantic import Field, field_validator, model_validator
 from radisim_cl.errors import SpecError
 from radisim_cl.files import library_file
 from radisim_cl.specs.base import Document, Name, Spec
+from radisim_cl.specs.losses import BACKGROUND
 from radisim_cl.specs.tree import expand_environment, read, resolve_use
 
 Split = Literal["train", "tune", "gate", "report"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "gate", "report")
 Shares = dict[Split, float]
-PixelValue = Annotated[int, Field(ge=1, le=255, strict=False)]  # a key of YAML is text
+PixelValue = Annotated[int, Field(ge=0, le=255, strict=False)]  # a key of YAML is text
 
 
 SYNTHETIC = "Synthetic: drawn from formulas, of no patient. Scores on it say nothing about patients."
@@ -44,7 +45,8 @@ class CorpusSpec(Spec):
     official_split: bool = False
     """The report split is the set's own test split, all of it: scores there may stand beside published ones."""
     structures: dict[PixelValue, str] = {}
-    """By pixel value of the mask images, the structure; 0 is what no structure covers, and is not listed."""
+    """By pixel value of the mask images, the structure. 0 is what no structure covers: unknown, and counts for nothing in training, unless it is
+    listed, as `background`, or a structure is the `body`."""
 
     @field_validator("patient")
     @classmethod
@@ -78,6 +80,8 @@ class CorpusSpec(Spec):
     @classmethod
     def _distinct(cls, structures: dict[int, str]) -> dict[int, str]:
         names = list(structures.values())
+        if structures.get(0, BACKGROUND) != BACKGROUND:
+            raise ValueError(f"pixel value 0 is where no structure is, and can only be called {BACKGROUND!r}, not {structures[0]!r}")
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"structure {twice[0]!r} has two pixel values; a mask has one for each")
         return structures

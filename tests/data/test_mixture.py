@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.data.mixture import Mixture, Pair, candidates, excess, exposures, passes
+from radisim_cl.data.mixture import Mixture, Pair, candidates, excess, exposures, held_together, passes
 from radisim_cl.errors import InputError
 from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec, Shares, TemplateSet
 from radisim_cl.specs.curriculum import MixtureEntry
@@ -216,13 +216,21 @@ def test_no_entry_is_drawn_more_often_than_the_plan_allows_for(corpora: Corpora,
 
 
 def test_exposures_bound_what_is_seen(corpora: Corpora) -> None:
-    """No pair is seen more often than the plan says, nor less by more than the passes that were begun and not finished."""
-    entries = [entry(0.5, level="g0"), entry(0.5, level=["g0", "g1"])]
-    rows = [candidates(corpora, e.entry, TEMPLATES) for e in entries]
-    told_ = exposures(entries, rows, 42 * BATCH)["many"]
-    stream = mixture(corpora, entries)
+    """No pair is seen more often than the plan says, nor the one seen most less by more than the passes that were begun and not finished."""
+    entries = [entry(0.5, level="g0"), entry(0.5, level=["g0", "g1"]), entry(0.0, level="none")]
+    rows = [candidates(corpora, e.entry, TEMPLATES) for e in entries[:2]] + [np.empty(0, dtype=np.int64)]
+    begun = np.array([passes(e.share, 42 * BATCH, len(r)) for e, r in zip(entries[:2], rows[:2], strict=True)] + [0])
+    told_ = exposures(held_together(entries, rows), begun)
+    stream = mixture(corpora, entries[:2])
     seen = Counter(p.row for n in range(42) for p in stream.batch(n))
-    assert sorted(told_.index) == sorted(seen)
-    smallest = min(len(r) for r in rows)
-    assert all(0 <= told_[row] - seen[row] <= len(entries) * (1 + excess(42 * BATCH) / smallest) for row in seen)
+    assert told_.tolist() == [begun.sum(), begun.sum(), 0]
+    for most, own in zip(told_, rows[:2], strict=False):
+        assert 0 <= most - max(seen[r] for r in own.tolist()) <= len(entries) * (1 + excess(42 * BATCH) / min(len(r) for r in rows[:2]))
 
+
+def test_what_is_held_together_is_each_set_of_entries_once() -> None:
+    entries = [entry(0.2, source="a"), entry(0.2, source="a"), entry(0.2, source="b"), entry(0.4, source="a")]
+    rows = [np.array([0, 1, 2]), np.array([2, 3]), np.array([0, 1, 2]), np.array([5, 2])]
+    found = {tuple(np.flatnonzero(s).tolist()) for s in held_together(entries, rows)}
+    assert found == {(), (0,), (1,), (2,), (3,), (0, 1, 3)}
+    assert exposures(held_together(entries, rows), np.array([1, 10, 100, 1000])).tolist() == [1011, 1011, 100, 1011]

@@ -28,9 +28,10 @@ def test_the_vocabulary_is_of_all_corpora_once_in_order() -> None:
 
 
 @pytest.mark.parametrize(("size", "grid"), [(32, (4, 4)), (64, (8, 8)), (224, (7, 7)), (33, (4, 4)), (30, (5, 3))], ids=str)
-@pytest.mark.parametrize("structures", [{3: "liver", 9: "heart"}, {3: "liver", 9: "heart", 1: "body"}], ids=["no body", "body"])
+@pytest.mark.parametrize("structures", [{3: "liver", 9: "heart"}, {3: "liver", 9: "heart", 1: "body"}, {0: "background", 3: "liver", 9: "heart"}],
+                         ids=["no body", "body", "background"])
 def test_areas_are_counted_pixel_by_pixel(size: int, grid: tuple[int, int], structures: dict[int, str]) -> None:
-    mask = np.random.default_rng(size).choice([0, *structures], (size, size)).astype(np.uint8)
+    mask = np.random.default_rng(size).choice([*{0, *structures}], (size, size)).astype(np.uint8)
     found = Regions(WORDS, grid).areas(torch.from_numpy(mask), structures)
     expected = np.zeros((grid[0] * grid[1], 4))
     for y in range(size):

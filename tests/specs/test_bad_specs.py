@@ -184,7 +184,7 @@ WRONG = {
     "pattern that is none": (CATALOG, "    manifest: manifest.csv", "    manifest: manifest.csv\n    patient: p(a  # here", "corpora.drawn.patient",
                              "regular expression"),
     "background as a structure": (CATALOG, "    manifest: manifest.csv", "    manifest: manifest.csv\n    structures: {0: air}  # here",
-                                  "corpora.drawn.structures.0", "greater than or equal to 1"),
+                                  "corpora.drawn.structures", "can only be called 'background', not 'air'"),
     "structure of a pixel that cannot be": (CATALOG, "    manifest: manifest.csv", "    manifest: manifest.csv\n    structures: {liver: 1}  # here",
                                             "corpora.drawn.structures.liver", "must be a valid integer"),
     "structure with two pixel values": (CATALOG, "    manifest: manifest.csv",

@@ -220,6 +220,14 @@ def test_redistribution_changes_nothing_where_nothing_is_short(here: World) -> N
     assert [e.share for e in make().stages[1].entries] == [e.share for e in before.stages[1].entries]
 
 
+def test_redistribution_ends_where_a_share_rounds_to_the_pass_that_it_was_to_lose(here: World) -> None:
+    """Entries of very few pairs and many draws: at several budgets, one of which did not end."""
+    for samples in range(20_000, 20_640, 64):
+        set_data(here, "anatomy", mixture=[CT | {"weight": 8}, OTHERS], replay=0.4, max_repeats=300, on_shortage="redistribute")
+        plan = make(f"profiles.laptop.budget.samples={samples}")
+        assert max(e.repeats for e in plan.stages[1].entries) <= 300
+
+
 def test_redistribution_with_nothing_left_to_give_is_refused(here: World) -> None:
     set_data(here, "anatomy", mixture=[CT, OTHERS], max_repeats=1, on_shortage="redistribute")
     (found,) = refused()
