@@ -156,7 +156,7 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
 
 
 @app.command("ls")
-def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, models, runs, sources or subtasks")],
+def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, layouts, models, runs, sources or subtasks")],
           catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "radiologist-24") -> None:
     """List what there is to choose from."""
     from radisim_cl.runs.listing import listing
@@ -191,6 +191,38 @@ def phantom_make(catalog: Annotated[str, typer.Option(help="A catalog of the pha
     if made.phantom is None:
         raise InputError(f"catalog {catalog!r} is not of the phantom; its data lie in {made.root}")
     out.print(corpora_table(made))
+
+
+@app.command()
+def ingest(
+    layout: Annotated[str, typer.Argument(help="How the files are distributed: `ls layouts` lists what can be read.")],
+    folder: Annotated[Path, typer.Argument(help="Where they are.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder of the corpus. A second call goes on, or finds it made.")],
+    table: Annotated[Path | None, typer.Option(help="CSV with a column `path` and columns of a manifest: which files, and what is known of "
+                                                    "them.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="What a column of the table is: `labels=label`. Repeatable.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Rows of the table that are wanted: `modality=CT,MR`. Repeatable.")] = None,
+    patient: Annotated[str, typer.Option(help="Regular expression: its first group in the native patient id, or path, is the patient.")] = "",
+    licence: Annotated[str, typer.Option(help="Where the table has none.")] = "",
+    slices: Annotated[int, typer.Option(min=1, help="Pictures of a volume, evenly spread.")] = 7,
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Pixels of the longest side.")] = 256,
+    plane: Annotated[str, typer.Option(help="axial, coronal or sagittal; of volumes that are stored whole.")] = "axial",
+    window: Annotated[str, typer.Option(help="`auto`: the file's own, or by region in CT, or percentiles. Or `40/400`: centre and width.")] = "auto",
+    most_unusable: Annotated[float, typer.Option(min=0, max=1, help="Share of volumes or images that may be left out.")] = 0.05,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Make a corpus of real images: 8-bit pictures, a manifest and a card.
+
+    Patient and study ids are hashed with the site's secret, RADISIM_SALT. Captions and labels are written as the table has them: see that they
+    name nobody.
+    """
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.ingesting import ingest as make
+
+    with Bars() as progress:
+        card = make(layout, folder, out_, {"slices": slices, "size": size, "plane": plane, "window": window}, patient, table, column or [],
+                    where or [], licence, most_unusable, jobs, progress)
+    out.print(f"{out_}: {card['pairs']:,} pairs of {card['patients']:,} patients; card.yaml says how", highlight=False)
 
 
 @corpus_app.command("check")

@@ -20,7 +20,8 @@ from radisim_cl.specs.benchmark import SubtaskSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, load_catalog
 from radisim_cl.specs.datasets import DatasetSpec
 
-WHAT = ("benchmarks", "catalogs", "curricula", "gates", "losses", "models", "protocols", "runs", "sources", "stages", "subtasks", "templates")
+WHAT = ("benchmarks", "catalogs", "curricula", "gates", "layouts", "losses", "models", "protocols", "runs", "sources", "stages", "subtasks",
+        "templates")
 
 
 def listing(what: str, catalog: str, benchmark: str) -> list[str]:
@@ -34,6 +35,8 @@ def listing(what: str, catalog: str, benchmark: str) -> list[str]:
             return library_names(what, Path())
         case "losses" | "gates":
             return kinds(f"radisim_cl.{what}")
+        case "layouts":
+            return kinds("radisim_cl.ingest")
         case "protocols":
             return kinds("radisim_cl.bench.protocols")
         case "models":

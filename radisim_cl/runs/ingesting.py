@@ -1,0 +1,52 @@
+"""What the command line says of an ingestion, made into what it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from radisim_cl.errors import InputError
+from radisim_cl.ingest._corpus import Site, Table
+from radisim_cl.ingest._corpus import ingest as make
+from radisim_cl.ingest._protocol import PLANES, Settings
+from radisim_cl.registry import hint
+
+_SALT = 16
+"""Characters that a secret has at least."""
+
+
+def ingest(layout: str, folder: Path, out: Path, settings: Mapping[str, Any], patient: str, table: Path | None, columns: Sequence[str],
+           where: Sequence[str], licence: str, most_unusable: float, jobs: int, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Checks what was asked for, and makes the corpus.
+
+    Raises:
+        InputError: no secret, a window or pattern that is none, or anything of `radisim_cl.ingest`.
+    """
+    salt = os.environ.get("RADISIM_SALT", "")
+    if len(salt) < _SALT:
+        raise InputError(f"RADISIM_SALT is not set, or shorter than {_SALT} characters: ids of patients are hashed with a secret of your site. "
+                         "`export RADISIM_SALT=$(openssl rand -hex 32)`, keep it, and use it for all corpora of the site")
+    if settings["plane"] not in PLANES:
+        raise InputError(f"--plane {settings['plane']}: {hint(settings['plane'], PLANES)}")
+    if settings["window"] != "auto" and not re.fullmatch(r"-?\d+(\.\d+)?/\d*[1-9]\d*(\.\d+)?", settings["window"]):
+        raise InputError(f"--window {settings['window']}: is neither `auto` nor centre/width, as in 40/400")
+    try:
+        groups = re.compile(patient).groups
+    except re.error as e:
+        raise InputError(f"--patient {patient}: not a regular expression: {e}") from None
+    if patient and groups != 1:
+        raise InputError(f"--patient {patient}: needs exactly one group in parentheses, not {groups}")
+    known = Table.read(table, _pairs("--column", columns), {c: v.split(",") for c, v in _pairs("--where", where).items()}) if table else None
+    if table is None and (columns or where):
+        raise InputError("--column and --where are about a table; give it with --table")
+    return make(layout, folder, out, Settings(**settings), Site(salt, patient), known, licence, most_unusable, jobs, progress)
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    for one in given:
+        if not re.fullmatch(r"[^=]+=.+", one):
+            raise InputError(f"{option} {one}: needs an equals sign between two names, as in labels=label")
+    return dict(one.split("=", 1) for one in given)
