@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import pandas as pd
 import pytest
 import torch
 from conftest import World, make_world
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
+from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
 from radisim_cl.runs.directory import load_plan
 from radisim_cl.runs.lock import locked
@@ -192,7 +194,10 @@ def test_two_ranks_see_the_same_samples_and_finish(done: tuple[World, Path], wor
     def realised(run: Path) -> list[dict[str, int]]:
         return [e.drawn for e in read(run)[0] if isinstance(e, ev.CheckpointCommitted)]
 
-    assert realised(world.root / "runs" / "toy") == realised(done[1])
+    two = world.root / "runs" / "toy"
+    assert realised(two) == realised(done[1])
+    first = "scores/gate-start-0-0.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(two / first), pd.read_parquet(done[1] / first))
 
 
 def test_a_machine_without_a_compiler_trains_in_bf16(world: World) -> None:
@@ -203,9 +208,18 @@ def test_a_machine_without_a_compiler_trains_in_bf16(world: World) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", [2, 3])
-def test_two_ranks_share_weights_and_resume_them(world: World, zero: int) -> None:
+def test_two_ranks_share_weights_and_resume_them(world: World, done: tuple[World, Path], zero: int) -> None:
+    """They score as one process that has the weights: the start as a run of one rank, the end as the exported model."""
     sets = ("--nproc", "2", "--set", f"profiles.laptop.zero={zero}")
     assert world.cli("run", "toy", *sets).returncode == 0
+    run = world.root / "runs" / "toy"
+    first = "scores/gate-start-0-0.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(run / first), pd.read_parquet(done[1] / first))
+    told = world.cli("bench", "runs/toy/export/2-anatomy", "--benchmark", "toy", "--catalog", "toy", "--split", "gate", "--out", "out")
+    assert told.returncode == 0, told.stderr
+    cards = (world.root / "out" / "scorecard.json", run / "scores" / "gate-anatomy-0-1.json")
+    alone, own = (Scorecard.model_validate_json(card.read_text()) for card in cards)
+    assert [s.scores for s in alone.subtasks] == [s.scores for s in own.subtasks]
     told = world.cli("resume", "toy", "--stage", "anatomy")
     assert told.returncode == 0, told.stderr
     assert fold(read(world.root / "runs" / "toy")[0]).world_size == 2
