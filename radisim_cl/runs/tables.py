@@ -84,7 +84,7 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None,
                           "interval would have shown with 80 % power."
                           + " Templates: worst and best alone." * spread + f"\n{card.notice}" * bool(card.notice),
                   caption_justify="left")
-    others = {name: "\n".join(f"{p.model} {p.value:.3f} ({p.metric if p.metric != 'unstated' else 'metric unstated'})" for p in found)
+    others = {name: "\n".join(f"{p.model} {_published(p.value)} ({p.metric if p.metric != 'unstated' else 'metric unstated'})" for p in found)
               for name, found in (published or {}).items() if found}
     for column in ("subtask", "metric", "score", *(["templates"] * spread), "chance", "floors", "skill", "detects", "n (patients)",
                    *(["published"] * bool(others)), ""):
@@ -109,6 +109,11 @@ def scorecard_table(card: Scorecard, whole: Collection[str] | None = None,
 
 def _spread(s: SubtaskScore) -> str:
     return f"{min(s.spread.values()):.2f}-{max(s.spread.values()):.2f}" if s.spread else ""
+
+
+def _published(value: float) -> str:
+    """Three digits after the point; a rank as it stands."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:g}"
 
 
 def _detects(difference: float | None) -> str:
