@@ -111,7 +111,8 @@ def test_something_of_every_kind_ships() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=lambda x: str(x))
 def test_what_ships_is_valid_and_named_like_its_file(kind: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RADISIM_REAL", str(tmp_path))
+    for root in ("RADISIM_REAL", "RADISIM_VOLUMES"):
+        monkeypatch.setenv(root, str(tmp_path))
     file = library_file(FOLDERS[kind], name)
     document = READ[kind](name)
     # One that uses another may keep its name, and with it the thresholds that gates hold for it.
@@ -121,7 +122,8 @@ def test_what_ships_is_valid_and_named_like_its_file(kind: str, name: str, monke
 
 @pytest.mark.parametrize("name", library_names("curricula"))
 def test_a_shipped_curriculum_asks_only_for_what_ships(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RADISIM_REAL", str(tmp_path))
+    for root in ("RADISIM_REAL", "RADISIM_VOLUMES"):
+        monkeypatch.setenv(root, str(tmp_path))
     spec = load(name)
     catalog, benchmark = load_catalog(spec.catalog), load_benchmark(spec.benchmark)
     assert {e.source for s in spec.stages for e in s.data.mixture} <= catalog.corpora.keys()
