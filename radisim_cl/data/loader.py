@@ -35,7 +35,7 @@ class Batch:
 
     Attributes:
         images: (b, 3, S, S) uint8.
-        tokens: (b, context) token ids.
+        tokens: (b, length) token ids.
         facts: (b, len(CLAIMABLE)) int64, a code for each label column's value; 0 where the manifest has none.
         claims: (b, len(CLAIMABLE)) bool, the columns that the caption states.
         captions: (b,) int64, a code for the text; equal texts have equal codes.
@@ -80,7 +80,7 @@ class Loader:
             slots: this rank's part of every batch.
             augmentation: what may be changed.
             preprocess: the model's input.
-            tokenizer: texts to (n, context) ids.
+            tokenizer: texts to (n, length) ids.
             readers: threads; 0 reads in the calling thread.
             cache: keeps decoded images.
             regions: reads masks, and what their areas are counted by.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from radisim_cl.errors import InputError
-from radisim_cl.models import patches
+from radisim_cl.models import patches, texts
 from radisim_cl.models.arch import CONFIGS
 from radisim_cl.specs.curriculum import ModelSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
@@ -217,7 +217,7 @@ class Towers(nn.Module):
         return patches.grid(self.clip.visual, self.size)  # type: ignore[arg-type]
 
     def text(self, tokens: Tensor) -> Tensor:
-        """(b, D) unit text embeddings in float32."""
+        """(b, D) unit text embeddings in float32; of ids that `texts.shortened` cut, those of all of the context."""
         with torch.autocast(tokens.device.type, self.autocast, enabled=self.autocast is not None):
-            out = self.clip.encode_text(tokens, normalize=False)  # type: ignore[operator]
+            out = texts.encode(self.clip, tokens)
         return nn.functional.normalize(out.float(), dim=-1)

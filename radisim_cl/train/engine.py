@@ -103,12 +103,12 @@ class Engine:
         return slice(self.rank * self.local_batch, (self.rank + 1) * self.local_batch)
 
     def features(self, images: Tensor, tokens: Tensor, wanted: Wanted = NOTHING) -> Features:
-        """(b, 3, S, S) uint8 and (b, context) ids on this device, to embeddings that can be trained; and to those of `wanted.entry`, which cannot.
+        """(b, 3, S, S) uint8 and (b, length) ids on this device, to embeddings that can be trained; and to those of `wanted.entry`, which cannot.
 
         Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
         """
         self._engine.train()
-        both = torch.cat([tokens, *(t[None] for t in wanted.tokens.values())])
+        both = torch.cat([tokens, *(t[None, : tokens.shape[1]] for t in wanted.tokens.values())])
         image, texts, scale, *rest = self._engine(images, both, wanted.patches)
         patches = rest.pop(0) if wanted.patches else image.new_zeros(len(image), 0, image.shape[1])
         bias = rest.pop(0) if rest else image.new_zeros(0)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import torch
 
 from radisim_cl.models.build import Built, Embedded, Features, Towers, Wanted, build
+from radisim_cl.models.texts import shortened
 from radisim_cl.registry import plugin
 from radisim_cl.specs.curriculum import ModelSpec, OptimizerSpec, ProfileSpec
 from radisim_cl.specs.losses import (
@@ -32,11 +33,16 @@ SETS: dict[str, list[LossSpec]] = {"pairs": [ClipLossSpec(), MultiPositiveLossSp
                                    "all": [ClipLossSpec(), RegionLossSpec(), OrdinalLossSpec(grades=GRADES), RetainLossSpec()]}
 
 
+SHORT = 8
+"""Positions to which texts are cut, of 16."""
+
+
 def batch(step: int, part: slice = slice(None)) -> SimpleNamespace:
     """Pairs that depend on the step alone: random images and tokens, labels, captions that claim some of them, masks mostly on the first rank."""
     g = torch.Generator().manual_seed(step)
     tokens = torch.randint(1, 400, (BATCH, 16), generator=g)
-    tokens[:, 12] = 49407
+    tokens[:, 6] = 49407
+    tokens[:, 7:] = 0
     facts = torch.randint(0, 4, (BATCH, 2), generator=g)
     images = torch.randint(0, 256, (BATCH, 3, 32, 32), generator=g, dtype=torch.uint8)
     claims, captions = torch.rand(BATCH, 2, generator=g) < 0.5, torch.randint(1, 40, (BATCH,), generator=g)
@@ -105,7 +111,9 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
     inner.step = watched
     for step in range(STEPS):
         b = batch(step, engine.slots)
-        features = engine.features(b.images, b.tokens, beside)
+        tokens = shortened(built.model, lambda _, b=b: b.tokens, beside.tokens.values())([])  # type: ignore[misc]
+        assert tokens.shape[1] == (16 if beside.tokens else SHORT)  # prompts are longer
+        features = engine.features(b.images, tokens, beside)
         total = torch.stack([s.weight * t(features, b).value.reshape(()) for s, t in zip(specs, terms, strict=True)]).sum()
         losses.append(engine.mean(total))
         assert engine.step(total, LR)
