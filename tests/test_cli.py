@@ -134,6 +134,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     (["plan", "toy", "--catalog", "toi"], ["no catalog 'toi'", "Did you mean 'toy'?"]),
     (["plan", "toy", "--set", "sead=1"], ["--set sead=1", "Did you mean 'seed'?"]),
     (["run", "toy", "--nproc", "3"], ["global_batch 16", "3 ranks"]),
+    (["run", "toy", "--nproc", "2", "--set", "profiles.laptop.micro_batch=3"], ["16 / (3 x 2) = 2.66667", "divide the 8 pairs of a rank"]),
     (["status"], ["no run under runs/"]),
     (["status", "other"], ["no run 'other'"]),
     (["resume", "other"], ["no run 'other'"]),

@@ -143,6 +143,9 @@ class ProfileSpec(Spec):
     """Samples and reserve."""
     global_batch: int = Field(64, ge=2)
     """Pairs a step over all ranks: the number of contrastive candidates."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Pairs that a rank puts through the towers at a time, where its part of the global batch does not fit into memory; the loss is that of the whole
+    batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once."""
     zero: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import itertools
 import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from radisim_cl.errors import RadisimError
+from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.models.build import NOTHING, Built, Embedded, Features, Towers, Wanted
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
 
@@ -70,6 +72,18 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
+_Inputs = tuple[Tensor, Tensor, bool]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What went through the towers at a time, what they said, and the random state before."""
+
+    inputs: _Inputs
+    outputs: tuple[Tensor, ...]
+    before: dict[str, Any]
+
+
 class Engine:
     """A model, its optimizer and the ranks that train it."""
 
@@ -83,11 +97,15 @@ class Engine:
         self.rank, self.world = init_distributed()
         self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         self.local_batch = profile.global_batch // self.world
+        self.pieces = self.local_batch // (profile.micro_batch or self.local_batch)
+        if self.pieces > 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in built.model.modules()):
+            raise InputError(f"{profile.model.arch!r} normalizes over the batch, and pieces of micro_batch {profile.micro_batch} would be normalized "
+                             "apart; take micro_batch out, or another model")
         autocast = torch.bfloat16 if profile.precision == "bf16" else None
         towers = Towers(built.model, built.preprocess, autocast)
         config: dict[str, Any] = {
-            "train_micro_batch_size_per_gpu": self.local_batch,
-            "gradient_accumulation_steps": 1,
+            "train_micro_batch_size_per_gpu": self.local_batch // self.pieces,
+            "gradient_accumulation_steps": self.pieces,
             "gradient_clipping": optimizer.grad_clip,
             "zero_optimization": {"stage": profile.zero},
             "zero_allow_untested_optimizer": True,
@@ -96,6 +114,7 @@ class Engine:
         self._engine, *_ = deepspeed.initialize(
             model=towers, optimizer=_optimizer(towers, optimizer), config=config, dist_init_required=False
         )
+        self._cached: list[_Piece] = []
 
     @property
     def slots(self) -> slice:
@@ -108,12 +127,48 @@ class Engine:
         Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
         """
         self._engine.train()
-        both = torch.cat([tokens, *(t[None, : tokens.shape[1]] for t in wanted.tokens.values())])
-        image, texts, scale, *rest = self._engine(images, both, wanted.patches)
-        patches = rest.pop(0) if wanted.patches else image.new_zeros(len(image), 0, image.shape[1])
-        bias = rest.pop(0) if rest else image.new_zeros(0)
-        prompted = dict(zip(wanted.tokens, texts[len(tokens) :].unbind(), strict=True))
-        return Features(image, texts[: len(tokens)], scale, bias, patches, prompted, _said(wanted.entry, images, tokens) if wanted.entry else None)
+        prompts = [t[None, : tokens.shape[1]] for t in wanted.tokens.values()]
+        texts = list(tokens.chunk(self.pieces))
+        n = len(texts[0])
+        texts[0] = torch.cat([texts[0], *prompts])
+        inputs = [(pixels, ids, wanted.patches) for pixels, ids in zip(images.chunk(self.pieces), texts, strict=True)]
+        outputs = [self._engine(*inputs[0])] if self.pieces == 1 else self._without_gradients(inputs)
+        first = outputs[0]
+        image, text = torch.cat([o[0] for o in outputs]), torch.cat([first[1][:n], *(o[1] for o in outputs[1:])])
+        patches = torch.cat([o[3] for o in outputs]) if wanted.patches else image.new_zeros(len(image), 0, image.shape[1])
+        bias = first[-1] if len(first) > 3 + wanted.patches else image.new_zeros(0)
+        prompted = dict(zip(wanted.tokens, first[1][n:].unbind(), strict=True))
+        return Features(image, text, first[2], bias, patches, prompted, self._said(wanted.entry, images, tokens) if wanted.entry else None)
+
+    def _without_gradients(self, inputs: Sequence[_Inputs]) -> list[tuple[Tensor, ...]]:
+        """What the towers say of each piece, as leaves of a graph; `step` runs the pieces again, for the gradients."""
+        self._cached = []
+        for piece in inputs:
+            before = _random_state()
+            with torch.no_grad():
+                outputs = self._engine(*piece)
+            self._cached.append(_Piece(piece, tuple(o.detach().requires_grad_() for o in outputs), before))
+        return [piece.outputs for piece in self._cached]
+
+    def _backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss of `features`; of cached ones, piece by piece, by the chain rule, so that the update is that of one pass."""
+        if self.pieces == 1:
+            self._engine.backward(loss)
+            self._engine.step()
+            return
+        leaves = [o for piece in self._cached for o in piece.outputs]
+        slopes = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
+        for piece in self._cached:
+            _set_random_state(piece.before)
+            outputs = self._engine(*piece.inputs)
+            product = torch.stack([(o * s).sum() for o, s in zip(outputs, itertools.islice(slopes, len(outputs)), strict=True)]).sum()
+            self._engine.backward(product, scale_wrt_gas=False)
+            self._engine.step()
+
+    @torch.no_grad()
+    def _said(self, towers: Towers, images: Tensor, tokens: Tensor) -> Embedded:
+        said = [towers(*piece) for piece in zip(images.chunk(self.pieces), tokens.chunk(self.pieces), strict=True)]
+        return Embedded(torch.cat([s[0] for s in said]), torch.cat([s[1] for s in said]), said[0][2])
 
     def frozen(self, built: Built, weights: Mapping[str, Tensor]) -> Towers:
         """A copy of a model on this device with weights from `weights`, that is never trained and whose dropout is off.
@@ -134,8 +189,7 @@ class Engine:
             return False
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
-        self._engine.backward(loss)
-        self._engine.step()
+        self._backward(loss)
         return True
 
     def mean(self, value: Tensor) -> float:
@@ -198,12 +252,6 @@ class Engine:
         if kept["world"] != self.world:
             raise RadisimError(f"{folder / tag}: written by {kept['world']} ranks, not {self.world}; resume with --nproc {kept['world']}")
         _set_random_state(kept["rngs"][self.rank])
-
-
-@torch.no_grad()
-def _said(towers: Towers, images: Tensor, tokens: Tensor) -> Embedded:
-    image, text, scale, *_ = towers(images, tokens)
-    return Embedded(image, text, scale)
 
 
 def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:

@@ -200,6 +200,12 @@ def test_two_ranks_see_the_same_samples_and_finish(done: tuple[World, Path], wor
     pd.testing.assert_frame_equal(pd.read_parquet(two / first), pd.read_parquet(done[1] / first))
 
 
+def test_a_model_that_normalizes_over_the_batch_is_not_trained_in_pieces(world: World) -> None:
+    told = world.cli("run", "toy", "--set", "profiles.laptop.model.arch=radisim-tiny-resnet", "--set", "profiles.laptop.micro_batch=8")
+    assert told.returncode == 2
+    assert "'radisim-tiny-resnet' normalizes over the batch, and pieces of micro_batch 8 would be normalized apart" in " ".join(told.stderr.split())
+
+
 def test_a_machine_without_a_compiler_trains_in_bf16(world: World) -> None:
     """DeepSpeed would build an op for collectives on CPUs, and raise where there is no compiler."""
     told = world.cli("run", "toy", "--set", "profiles.laptop.precision=bf16", "--set", "profiles.laptop.budget.samples=160", PATH="", CXX="", CC="")

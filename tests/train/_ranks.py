@@ -86,7 +86,7 @@ def plain(arch: str, specs: Sequence[LossSpec], precision: torch.dtype = torch.f
     return {"losses": losses, "gradients": gradients, "weights": {k: v.detach() for k, v in towers.clip.state_dict().items()}}
 
 
-def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
+def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec], micro: int) -> None:
     """The same through the engine."""
     from deepspeed.utils import safe_get_full_grad
 
@@ -94,7 +94,8 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
 
     model = ModelSpec(arch=arch, logit_bias=-10)
     built = build(model, seed=1)
-    profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero})
+    profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero,
+                                          "micro_batch": micro})
     engine = Engine(built, profile, OptimizerSpec(kind="sgd", grad_clip=0.0))
     terms = [plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world) for s in specs]
     entered = build(model, seed=2)
@@ -104,7 +105,7 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
     inner = engine._engine
 
     def watched(step=inner.step) -> None:  # type: ignore[no-untyped-def]
-        if not gradients:
+        if not gradients and inner.is_gradient_accumulation_boundary():
             gradients.update({n.removeprefix("clip."): safe_get_full_grad(p).clone() for n, p in inner.module.named_parameters()})
         step()
 
@@ -123,4 +124,4 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], SETS[sys.argv[4]])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], SETS[sys.argv[4]], int(sys.argv[5]))

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from _ranks import SETS, STEPS, plain
+from _ranks import BATCH, SETS, STEPS, plain
 from conftest import World
 
 HERE = Path(__file__).parent
 HARD = pytest.mark.slow
 
 
-def by_engine(world: World, ranks: int, zero: int, tmp: Path, losses: str) -> dict[str, Any]:
+def by_engine(world: World, ranks: int, zero: int, tmp: Path, losses: str, pieces: int) -> dict[str, Any]:
     out = tmp / f"{ranks}-{zero}.pt"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", str(HERE / "_ranks.py"),
-               f"local-dir:{world.root / 'model'}", str(zero), str(out), losses]
+               f"local-dir:{world.root / 'model'}", str(zero), str(out), losses, str(BATCH // ranks // pieces)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = torch.load(out)
@@ -32,14 +32,18 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1e-12))
 
 
-@pytest.mark.parametrize(("ranks", "zero", "losses"), [
-    (1, 0, "pairs"), (2, 0, "pairs"), (2, 1, "pairs"), (1, 0, "all"), (2, 0, "all"),
-    *(pytest.param(*case, marks=HARD) for case in ((1, 1, "pairs"), (2, 2, "pairs"), (2, 3, "pairs"), (1, 3, "pairs"), (2, 1, "all"), (2, 2, "all"),
-                                                   (2, 3, "all"))),
+@pytest.mark.parametrize(("ranks", "zero", "losses", "pieces"), [
+    (1, 0, "pairs", 1), (2, 0, "pairs", 1), (2, 1, "pairs", 2), (1, 0, "all", 8), (2, 0, "all", 1),
+    *(pytest.param(*case, marks=HARD) for case in (
+        (1, 1, "pairs", 1), (2, 2, "pairs", 1), (2, 3, "pairs", 1), (1, 3, "pairs", 1), (2, 1, "all", 1), (2, 2, "all", 1), (2, 3, "all", 1),
+        (1, 0, "all", 2), (1, 0, "pairs", 8), (1, 2, "all", 2), (1, 3, "all", 2), (2, 0, "all", 8), (2, 1, "all", 8), (2, 2, "all", 2),
+        (2, 2, "pairs", 8), (2, 3, "all", 2), (2, 3, "pairs", 8))),
 ])
-def test_losses_gradients_and_sgd_weights_equal_plain_pytorch(shared_world: World, tmp_path: Path, ranks: int, zero: int, losses: str) -> None:
+def test_losses_gradients_and_sgd_weights_equal_plain_pytorch(shared_world: World, tmp_path: Path, ranks: int, zero: int, losses: str,
+                                                              pieces: int) -> None:
+    """Also where the towers see a batch in pieces and the loss sees all of it."""
     oracle: dict[str, Any] = plain(f"local-dir:{shared_world.root / 'model'}", SETS[losses])
-    ours = by_engine(shared_world, ranks, zero, tmp_path, losses)
+    ours = by_engine(shared_world, ranks, zero, tmp_path, losses, pieces)
     assert len(ours["losses"]) == STEPS
     assert ours["losses"] == pytest.approx(oracle["losses"], rel=1e-5)
     largest = max(float(g.abs().max()) for g in oracle["gradients"].values())
