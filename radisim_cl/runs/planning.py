@@ -369,7 +369,8 @@ def _estimates(spec: CurriculumSpec, batches: int, scored: int) -> Estimates:
     if config:
         v, t = config["vision_cfg"], config["text_cfg"]
         tokens = (v["image_size"] // v["patch_size"]) ** 2 + 1 if isinstance(v["image_size"], int) else 0
-        activations = (scale.micro_batch or scale.global_batch) * 40.0 * (tokens * v["layers"] * v["width"] + t["context_length"] * t["layers"] * t["width"])
+        at_once = scale.micro_batch or scale.global_batch
+        activations = at_once * 40.0 * (tokens * v["layers"] * v["width"] + t["context_length"] * t["layers"] * t["width"])
     held = 4 * any(loss.entry for stage in spec.stages for loss in stage.losses)
     return Estimates(parameters=parameters, memory_gib=round((parameters * (16 + held) + activations) / 2**30, 2),
                      hours=round(macs / _macs_per_second() / 3600, 3) if parameters else 0.0)
