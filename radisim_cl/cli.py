@@ -52,7 +52,7 @@ def run(
     folder = out_ or Path("runs") / plan.curriculum.name
     _check_ranks(plan.curriculum.scale, nproc or 1)
     if os.environ.get("RANK", "0") == "0":
-        directory.create(plan, folder, nproc or 1)
+        directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1)))
     _execute(folder, nproc)
 
 
