@@ -137,7 +137,7 @@ def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Liter
     spec = who.benchmark if benchmark is None and who.benchmark else load_benchmark(benchmark or "radiologist-24", Path())
     made = ready(who.catalog if catalog is None and who.catalog else load_catalog(catalog or "phantom", Path()))
     corpora = Corpora(made, spec.version)
-    subtasks = planned_subtasks(spec, corpora, set(who.trained_on))
+    subtasks = planned_subtasks(spec, corpora, set(who.trained_on), [split])
     if all(p.missing for p in subtasks):
         raise InputError(f"catalog {made.name!r} has data for none of the {len(subtasks)} subtasks of {spec.name!r}; "
                          f"`radisim-cl ls subtasks --benchmark {spec.name} --catalog {made.name}` says what each needs")

@@ -66,7 +66,8 @@ def _available(subtask: SubtaskSpec, corpora: Corpora, datasets: Mapping[str, Da
         return "missing: " + "; ".join(f"{why} ({datasets[s].where})" if s in datasets else why for s, why in lacking.items())
     gate = items(subtask, corpora, "gate")
     if gate.empty:
-        return "missing: no item in the gate split"
+        rest = counted(items(subtask, corpora, "report"))
+        return "missing: no item in the gate split" + (f"; {rest} in the report split, for `bench`" if rest else "")
     what = "volumes" if subtask.protocol == "volume" else "images"
     of = {"ground": "with a mask", "retrieve": "with a caption"}.get(subtask.protocol, "of the rarest class")
     return f"available: {counted(gate)} {what} on the gate split, {fewest(subtask, gate)} patients {of}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -303,13 +303,15 @@ def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora:
     return usable, drawn
 
 
-def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str]) -> list[SubtaskPlan]:
+def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str],
+                     splits: Sequence[str] = ("gate", "report")) -> list[SubtaskPlan]:
     """What each subtask has to be asked about, and why some cannot be.
 
     Args:
         benchmark: the subtasks.
         corpora: what the catalog has.
         trained: sources that the model was or will be trained on.
+        splits: that are scored; a subtask without an item in one of them is missing.
 
     Raises:
         SpecError: a subtask does not fit its source's columns or masks.
@@ -318,7 +320,7 @@ def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[st
     asked = _asked(benchmark, corpora, problems)
     if problems:
         raise SpecError(problems)
-    return _subtasks(benchmark, corpora, trained, asked)
+    return _subtasks(benchmark, corpora, trained, asked, splits)
 
 
 def _asked(benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> dict[str, pd.DataFrame]:
@@ -333,7 +335,8 @@ def _asked(benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) 
     return out
 
 
-def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], asked: Mapping[str, pd.DataFrame]) -> list[SubtaskPlan]:
+def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], asked: Mapping[str, pd.DataFrame],
+              splits: Sequence[str] = ("gate", "report")) -> list[SubtaskPlan]:
     out = []
     for subtask in benchmark.subtasks:
         absent = [part.source for part in subtask.items if part.source not in corpora.catalog.corpora]
@@ -344,7 +347,7 @@ def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], ask
         frame = asked[subtask.id]
         by_split = dict(list(frame.groupby("split")))
         counts = {str(s): counted(f) for s, f in by_split.items()}
-        empty = [s for s in ("gate", "report") if not counts.get(s)]
+        empty = [s for s in splits if not counts.get(s)]
         out.append(SubtaskPlan(
             id=subtask.id, suite=subtask.suite, items=counts,
             patients={str(s): fewest(subtask, f) for s, f in by_split.items()},
