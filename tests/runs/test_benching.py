@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import World, make_world
 
 from radisim_cl.bench.measure import measure
@@ -47,6 +48,19 @@ def test_a_run_scores_as_it_did_at_its_end(done: World) -> None:
         assert ours.trained_on == ["drawn"]
     assert sorted(p.name for p in (done.root / "out").iterdir()) == FILES
     assert {p.stem for p in (done.root / "out" / "pictures").iterdir()} == {s.id for s in card.subtasks}
+
+
+def test_a_set_that_is_all_report_split_is_scored_there_and_nowhere_else(done: World) -> None:
+    toy = yaml.safe_load((done.root / "catalogs" / "toy.yaml").read_text())
+    toy["corpora"]["drawn"]["splits"] = {"*": {"report": 1.0}}
+    (done.root / "catalogs" / "late.yaml").write_text(yaml.safe_dump(toy | {"name": "late"}))
+    args = ("runs/toy/export/2-anatomy", "--benchmark", "toy", "--catalog", "late")
+    card = bench(done, *args)
+    assert len(card.subtasks) == 3
+    assert card.missing == {}
+    told = done.cli("bench", *args, "--split", "gate", "--out", "none")
+    assert told.returncode == 2
+    assert "data for none of the 3 subtasks" in " ".join(told.stderr.split())
 
 
 def test_the_scorecard_can_be_made_again_from_the_answers(done: World) -> None:
