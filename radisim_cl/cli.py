@@ -156,6 +156,20 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
         save_picture(page, svg, f"radisim-cl status {folder.name}")
 
 
+@app.command()
+def doctor(run: Annotated[str | None, typer.Argument(help="A run by name or path, whose every file is then checked too.")] = None) -> None:
+    """Check this machine; and a run, by every digest that it wrote. Changes nothing.
+
+    Ends with 2 where something is broken, with 0 where nothing is.
+    """
+    from radisim_cl.runs.directory import find
+    from radisim_cl.runs.doctor import machine, of_run, table
+
+    found = machine() if run is None else of_run(find(run, unfinished=False))
+    out.print(table(found))
+    raise typer.Exit(EXIT_INPUT if any(c.broken for c in found) else EXIT_DONE)
+
+
 @app.command("ls")
 def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, layouts, models, runs, sources or subtasks")],
           catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "radiologist-24") -> None:

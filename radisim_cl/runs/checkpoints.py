@@ -52,14 +52,20 @@ def load(engine: Engine, run: Path, checkpoint: CheckpointCommitted) -> None:
     Raises:
         RadisimError: a file is missing, of another size or digest, or written by another version or number of ranks.
     """
-    problem = engine.broadcast(_damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 else "")
+    problem = engine.broadcast(damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 else "")
     if problem:
         raise RadisimError(f"checkpoint {checkpoint.tag} cannot be used: {problem}. Restore it from a copy, or go back to the start of "
                            "a stage with `resume --stage`. Nothing was changed.")
     engine.load(run / "checkpoints", checkpoint.tag)
 
 
-def _damage(folder: Path, digest: str) -> str:
+def damage(folder: Path, digest: str) -> str:
+    """What is wrong with a checkpoint, in words; empty where nothing is.
+
+    Args:
+        folder: of the checkpoint.
+        digest: of its manifest, as the ledger has it.
+    """
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return f"{manifest} is missing"

@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 
 from radisim_cl.errors import RadisimError
 
+LOCK, HOLDER = ".lock", ".lock.holder"
+
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
@@ -21,19 +23,32 @@ def locked(run: Path) -> Iterator[None]:
     Raises:
         RadisimError: another live process holds it; the message says which.
     """
-    holder = run / ".lock.holder"
-    lock = FileLock(run / ".lock", timeout=0)
+    lock = FileLock(run / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        try:
-            who = json.loads(holder.read_text())
-            told = f"process {who['pid']} on {who['host']}"
-        except (OSError, ValueError, KeyError):
-            told = "another process"
-        raise RadisimError(f"{run} is held by {told}; wait for it, or stop it") from None
+        raise RadisimError(f"{run} is held by {_told(run)}; wait for it, or stop it") from None
     try:
-        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        (run / HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
         lock.release()
+
+
+def holder(run: Path) -> str:
+    """Who holds the run directory; empty if nobody does."""
+    if not (run / LOCK).is_file():
+        return ""
+    try:
+        with FileLock(run / LOCK, timeout=0):
+            return ""
+    except Timeout:
+        return _told(run)
+
+
+def _told(run: Path) -> str:
+    try:
+        who = json.loads((run / HOLDER).read_text())
+        return f"process {who['pid']} on {who['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
+from radisim_cl.runs import doctor
 from radisim_cl.runs.directory import load_plan
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.scores import result, unseal
@@ -229,6 +231,51 @@ def test_two_ranks_share_weights_and_resume_them(world: World, done: tuple[World
     told = world.cli("resume", "toy", "--stage", "anatomy")
     assert told.returncode == 0, told.stderr
     assert fold(read(world.root / "runs" / "toy")[0]).world_size == 2
+
+
+def test_the_doctor_finds_nothing_on_a_machine_that_trains(world: World) -> None:
+    told = world.cli("doctor", RADISIM_CACHE=str(world.root))
+    assert told.returncode == 0, told.stdout
+    for word in ("torch", "accelerators", "GiB free", "cores"):
+        assert word in told.stdout
+
+
+def harm(run: Path, how: str) -> None:
+    """What may have become of a run directory."""
+    checkpoint = fold(read(run)[0]).checkpoint
+    assert checkpoint is not None
+    weights = next(p for p in (run / "checkpoints" / checkpoint.tag).rglob("*.pt"))
+    match how:
+        case "was changed after it was written":
+            raw = bytearray(weights.read_bytes())
+            raw[len(raw) // 2] ^= 1
+            weights.write_bytes(raw)
+        case "bytes, not":
+            weights.write_bytes(weights.read_bytes()[:-1])
+        case "is missing or was changed":
+            (run / "scores" / "gate-start-0-0.parquet").write_bytes(b"")
+        case "open_clip_model.safetensors is missing":
+            (run / "export" / "2-anatomy" / "open_clip_model.safetensors").unlink()
+        case "not event 3":
+            lines = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
+            (run / "ledger.jsonl").write_text("".join(lines[:3] + lines[4:]))
+        case "a torn last line of 9 bytes was dropped":
+            with (run / "ledger.jsonl").open("a") as f:
+                f.write('{"event":')
+
+
+@pytest.mark.parametrize("how", ["", "was changed after it was written", "bytes, not", "is missing or was changed",
+                                 "open_clip_model.safetensors is missing", "not event 3", "a torn last line of 9 bytes was dropped"])
+def test_the_doctor_checks_every_digest_of_a_run_and_changes_nothing(done: tuple[World, Path], tmp_path: Path, how: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done[1], run)
+    harm(run, how)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    checks = doctor.of_run(run)
+    assert any(how in c.found for c in checks)
+    assert any(c.broken for c in checks) == (how != "" and "torn" not in how)
+    assert all(c.fix for c in checks if c.broken)
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
 def test_the_report_split_cannot_be_unsealed_early(done: tuple[World, Path]) -> None:
