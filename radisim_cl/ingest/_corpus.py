@@ -45,9 +45,11 @@ class Site:
         return hmac.new(self.salt.encode(), f"{kind}\0{native}".encode(), "sha256").hexdigest()[:20]
 
     def patient_of(self, native: str) -> str:
-        """What counts as the patient."""
-        found = re.search(self.patient, native) if self.patient else None
-        return found.group(1) if found else native
+        """What counts as the patient; empty where the pattern does not match."""
+        if not self.patient:
+            return native
+        found = re.search(self.patient, native)
+        return found.group(1) or "" if found else ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Table:
                 raise InputError(f"--column {name}={columns[name]}: {name!r} is no column of a manifest. {hint(name, COLUMNS)}")
         for name, values in where.items():
             frame = frame[frame[name].isin(values)]
+        if twice := int(frame["path"].duplicated().sum()):
+            raise InputError(f"{path}: {twice} rows name a file that an earlier row names too; a file has one row")
         ours = {**{c: c for c in COLUMNS if c in frame}, **columns}
         return cls({row["path"]: {c: row[theirs] for c, theirs in ours.items()} for row in frame.to_dict("records")})
 
@@ -130,6 +134,8 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
     records = list(_known(module.records(_files(folder, table, module.ENDINGS), folder), folder, table, licence))
     if not records:
         raise InputError(f"{folder}: no file that ends in {' or '.join(e for e in module.ENDINGS if e)}" + (" and is in the table" if table else ""))
+    if unmatched := sum(not site.patient_of(r.patient) for r in records):
+        raise InputError(f"--patient {site.patient}: does not match {unmatched} of {len(records)} patients; widen it")
     _same(out, {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""),
                 "facts": sha256_text(json.dumps([(site.pseudonym("study", r.key), dict(r.facts)) for r in records]))})
     if (out / "card.yaml").is_file():

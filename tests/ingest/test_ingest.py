@@ -280,6 +280,8 @@ def test_more_than_a_budget_left_out_stops_and_counts_by_reason(tmp_path: Path) 
     (("--out", "o", "--table", "u.csv"), "1 of 1 files of the table are not under in"),
     (("--out", "o", "--table", "u.csv", "--column", "lables=path"), "Did you mean 'labels'"),
     (("--out", "o", "--table", "u.csv", "--where", "path"), "needs an equals sign"),
+    (("--out", "o", "--table", "v.csv"), "1 rows name a file that an earlier row names too"),
+    (("--out", "o", "--patient", "^(x)"), "does not match 1 of 1 patients"),
 ], ids=lambda x: " ".join(x) if isinstance(x, tuple) else "")
 def test_what_is_asked_for_wrongly_is_said(world: World, args: tuple[str, ...], said: str) -> None:
     series(world.root / "in", 1)
@@ -287,6 +289,7 @@ def test_what_is_asked_for_wrongly_is_said(world: World, args: tuple[str, ...], 
     (world.root / "full" / "x").write_text("")
     (world.root / "t.csv").write_text("paths\nx\n")
     (world.root / "u.csv").write_text("path\nx\n")
+    (world.root / "v.csv").write_text("path\nx\nx\n")
     done = world.cli("ingest", "dicom", "in", *args, RADISIM_SALT="0123456789abcdef")
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
