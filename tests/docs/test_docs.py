@@ -27,9 +27,14 @@ def commands(page: Path) -> list[str]:
     return [line for b in blocks for raw in b.splitlines() if (line := raw.partition("  #")[0].strip()) and not line.startswith("#")]
 
 
+LONG = ("run open_sample", "bench open_sample")
+"""Two minutes of scoring, and what needs it."""
+
+
 def of_kind(start: str) -> list[object]:
     """All commands that begin with a word, as test cases."""
-    return [pytest.param(c, id=f"{p.relative_to(ROOT)}: {c}") for p in PAGES for c in commands(p) if c.startswith(start)]
+    return [pytest.param(c, id=f"{p.relative_to(ROOT)}: {c}", marks=[pytest.mark.slow] * any(long in c for long in LONG))
+            for p in PAGES for c in commands(p) if c.startswith(start)]
 
 
 @pytest.fixture(scope="module")

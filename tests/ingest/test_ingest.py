@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.uid import JPEGLSLossless, generate_uid
 
+from radisim_cl import cli
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _corpus
 from radisim_cl.ingest import dicom as dicom_layout
@@ -283,17 +285,20 @@ def test_more_than_a_budget_left_out_stops_and_counts_by_reason(tmp_path: Path) 
     (("--out", "o", "--table", "v.csv"), "1 rows name a file that an earlier row names too"),
     (("--out", "o", "--patient", "^(x)"), "does not match 1 of 1 patients"),
 ], ids=lambda x: " ".join(x) if isinstance(x, tuple) else "")
-def test_what_is_asked_for_wrongly_is_said(world: World, args: tuple[str, ...], said: str) -> None:
-    series(world.root / "in", 1)
-    (world.root / "full").mkdir()
-    (world.root / "full" / "x").write_text("")
-    (world.root / "t.csv").write_text("paths\nx\n")
-    (world.root / "u.csv").write_text("path\nx\n")
-    (world.root / "v.csv").write_text("path\nx\nx\n")
-    done = world.cli("ingest", "dicom", "in", *args, RADISIM_SALT="0123456789abcdef")
-    assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
-    assert not (world.root / "o" / "manifest.parquet").exists()
+def test_what_is_asked_for_wrongly_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+                                           args: tuple[str, ...], said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RADISIM_SALT", "0123456789abcdef")
+    series(Path("in"), 1)
+    Path("full").mkdir()
+    for name, text in {"full/x": "", "t.csv": "paths\nx\n", "u.csv": "path\nx\n", "v.csv": "path\nx\nx\n"}.items():
+        Path(name).write_text(text)
+    monkeypatch.setattr(sys, "argv", ["radisim-cl", "ingest", "dicom", "in", *args])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not Path("o/manifest.parquet").exists()
 
 
 def test_without_a_secret_nothing_is_written(world: World) -> None:
