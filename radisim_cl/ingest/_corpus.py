@@ -166,8 +166,7 @@ def _known(records: Iterator[Record], folder: Path, table: Table | None, licence
         facts = dict(table.rows[record.files[0].relative_to(folder).as_posix()]) if table else {}
         facts["licence"] = facts.get("licence") or licence
         mask, patient = facts.pop("mask", ""), facts.pop("patient", "")
-        files = (*record.files, folder / mask) if mask else record.files
-        yield replace(record, facts=facts, files=files, patient=patient or record.patient)
+        yield replace(record, facts=facts, mask=folder / mask if mask else None, patient=patient or record.patient)
 
 
 def _same(out: Path, asked: dict[str, object]) -> None:

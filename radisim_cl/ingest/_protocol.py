@@ -44,12 +44,14 @@ class Record:
         patient: native id; likewise.
         files: in order.
         facts: columns of the manifest that are known beforehand.
+        mask: a label map of the whole of it, or None.
     """
 
     key: str
     patient: str
     files: tuple[Path, ...]
     facts: Mapping[str, str]
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)

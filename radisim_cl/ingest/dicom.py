@@ -57,8 +57,10 @@ def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
     """The image, or slices of the series in the order in which they lie.
 
     Raises:
-        UnusableError: no pixels, a syntax that no installed decoder knows, colour, or no modality.
+        UnusableError: no pixels, a syntax that no installed decoder knows, colour, no modality, or a mask, which this layout does not read.
     """
+    if record.mask:
+        raise UnusableError("a mask, which is read beside NIfTI only")
     frames = [f for file in (record.files[k] for k in spread(len(record.files), settings.slices)) for f in _frames(file, record, settings)]
     frames = [frames[k] for k in spread(len(frames), settings.slices)]
     for values, head in frames:

@@ -35,7 +35,7 @@ def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
     """
     image = _load(record.files[0], settings)
     values = _numbers(image)
-    labels = _labels(record.files[1], image, settings) if len(record.files) > 1 else None
+    labels = _labels(record.mask, image, settings) if record.mask else None
     axis = PLANES.index(settings.plane)
     at, zooms = spread(values.shape[axis], settings.slices), np.delete(np.linalg.norm(image.affine[:3, :3], axis=0), axis)[::-1].tolist()
     centre, width, how = _grey.window(values.take(at, axis), record.facts.get("modality", ""), record.facts.get("anatomy", ""),

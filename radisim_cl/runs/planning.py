@@ -28,6 +28,8 @@ from radisim_cl.specs.losses import LossSpec
 from radisim_cl.specs.metrics import RANGES, rising
 from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
 
+SCORED = ("gate", "report")
+"""Splits that a run scores."""
 _REACHED = 0.4
 """Training's multiply-adds a second, as a share of a matrix product's."""
 Rows = npt.NDArray[np.int64]
@@ -304,7 +306,7 @@ def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora:
 
 
 def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str],
-                     splits: Sequence[str] = ("gate", "report")) -> list[SubtaskPlan]:
+                     splits: Sequence[str] = SCORED) -> list[SubtaskPlan]:
     """What each subtask has to be asked about, and why some cannot be.
 
     Args:
@@ -336,7 +338,7 @@ def _asked(benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) 
 
 
 def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], asked: Mapping[str, pd.DataFrame],
-              splits: Sequence[str] = ("gate", "report")) -> list[SubtaskPlan]:
+              splits: Sequence[str] = SCORED) -> list[SubtaskPlan]:
     out = []
     for subtask in benchmark.subtasks:
         absent = [part.source for part in subtask.items if part.source not in corpora.catalog.corpora]

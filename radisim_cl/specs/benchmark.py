@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -90,13 +91,13 @@ class _Subtask(Spec):
         return self
 
     @property
+    @abstractmethod
     def labels(self) -> list[str]:
         """What an item can be, or show: by index, what `truth` means."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prompts(self) -> dict[str, list[str]]:
         """Prompts by what they stand for."""
-        raise NotImplementedError
 
     def by_template(self) -> dict[str, Self]:
         """By template, the same subtask with it alone; empty unless class embeddings are means over several templates."""

@@ -38,7 +38,7 @@ def made(layout: str, folder: Path, out: Path, **changes: object) -> tuple[pd.Da
 
 
 def read(module: object, *files: Path, asked: Settings = ONE, **facts: str) -> list[Picture]:
-    return list(module.pictures(Record("key", "patient", files, facts), asked))  # type: ignore[attr-defined]
+    return list(module.pictures(Record("key", "patient", files[:1], facts, files[1] if len(files) > 1 else None), asked))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "PSR", "SAL", "ILA"])
@@ -89,6 +89,12 @@ def test_a_mask_is_cut_and_resized_with_its_image(tmp_path: Path) -> None:
         read(nifti_layout, image, nifti(tmp_path / "n.nii", body().astype(np.uint8), spacing=(1, 1, 2)))
     with pytest.raises(UnusableError, match="not whole numbers"):
         read(nifti_layout, image, nifti(tmp_path / "o.nii", body() / 7, "LPS"))
+
+
+def test_a_mask_is_not_taken_for_a_slice_of_a_series(tmp_path: Path) -> None:
+    image = dicom(tmp_path / "d.dcm", np.eye(8))
+    with pytest.raises(UnusableError, match="read beside NIfTI only"):
+        read(dicom_layout, image, nifti(tmp_path / "m.nii", body().astype(np.uint8)))
 
 
 def unusable(kind: str, folder: Path) -> tuple[object, Path]:
