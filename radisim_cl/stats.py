@@ -122,6 +122,26 @@ def _related(stacked: F, shared: F) -> F:
     return related
 
 
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a - b, of estimates on the same patients whose replicates come from the same draws of them; the guard is Zou's (2007, Psychol Methods 12:399,
+    eq. 15), which takes both for as correlated as their replicates are, and for uncorrelated where one's do not vary."""
+    both = ~np.isnan(a.replicates) & ~np.isnan(b.replicates)
+    x, y = a.replicates[both], b.replicates[both]
+    vary = len(x) > 1 and x.std() > 1e-9 and y.std() > 1e-9
+    r = float(np.clip(np.corrcoef(x, y)[0, 1], 0.0, 1.0)) if vary else 0.0
+    value = a.value - b.value
+
+    def guard(alpha: float) -> Bounds:
+        (low_a, high_a), (low_b, high_b) = a.guard(alpha), b.guard(alpha)
+
+        def width(one: float, other: float) -> float:
+            return float(np.sqrt(max(0.0, one**2 + other**2 - 2 * r * one * other)))
+
+        return value - width(a.value - low_a, high_b - b.value), value + width(high_a - a.value, b.value - low_b)
+
+    return Estimate(value, a.replicates - b.replicates, guard)
+
+
 def overlap(patients: Sequence[npt.NDArray[np.str_]]) -> F:
     """(k, k) correlations of k means over items, if all items of a patient were alike.
 

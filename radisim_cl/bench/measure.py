@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from radisim_cl.bench.items import MODEL, TEMPLATE
-from radisim_cl.records.evidence import Gate, GateEvidence, Split
+from radisim_cl.records.evidence import Estimates, Gate, GateEvidence, Split
 from radisim_cl.records.scorecard import Interval, Scorecard, SubtaskScore, SuiteScore
 from radisim_cl.registry import plugin
 from radisim_cl.specs.benchmark import BenchmarkSpec, SubtaskSpec
 from radisim_cl.specs.metrics import BY_PROTOCOL
 from radisim_cl.specs.plan import SubtaskPlan
-from radisim_cl.stats import Answers, Estimate, Resamples, Values, mean, overlap
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, difference, mean, overlap
 
 S = TypeVar("S", bound=Split)
 S_co = TypeVar("S_co", bound=Split, covariant=True)
@@ -112,9 +112,26 @@ def _measure_subtask(spec: SubtaskSpec, given: Mapping[str, Answers | Values], r
         out.undecidable[spec.id] += f"; a gate could have seen a difference of {seen:.2f} or more" if seen else "; no difference could have been seen"
 
 
-def evidence(m: Measurement[Gate], catalog: str, looks: int) -> GateEvidence:
-    """What a gate may see of a measurement. That of another split does not type-check, and is refused."""
-    return GateEvidence(m.split, catalog, m.estimates, m.undecidable, looks)
+def changes(now: Measurement[S], before: Measurement[S], benchmark: BenchmarkSpec) -> dict[tuple[str, str], Estimate]:
+    """Paired changes by subtask or suite, and metric; a suite's is the mean over the subtasks that could be decided both times.
+
+    Args:
+        now, before: answers of two models to the same items.
+        benchmark: the subtasks.
+    """
+    usable = {s.id for s in benchmark.subtasks} - now.undecidable.keys() - before.undecidable.keys()
+    out = {key: difference(now.estimates[key], before.estimates[key]) for key in now.estimates if key[0] in usable and key in before.estimates}
+    for suite, subtasks in benchmark.suites.items():
+        both = [s.id for s in subtasks if s.id in usable]
+        if both:
+            shared = overlap([now.answers[i].patients for i in both])
+            out[suite, "skill"] = difference(*(mean([m.estimates[i, "skill"] for i in both], shared) for m in (now, before)))
+    return out
+
+
+def evidence(m: Measurement[Gate], catalog: str, share: float = 1.0, changes: Sequence[Estimates] = (), learned: Sequence[str] = ()) -> GateEvidence:
+    """What a gate may see of a measurement, as `GateEvidence` has it. That of another split does not type-check, and is refused."""
+    return GateEvidence(m.split, catalog, m.estimates, m.undecidable, share, changes, learned)
 
 
 def scorecard(m: Measurement[Split], benchmark: BenchmarkSpec, plans: list[SubtaskPlan], catalog: str, stage: str | None, look: int,

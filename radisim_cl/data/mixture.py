@@ -9,7 +9,7 @@ seen twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,14 +107,14 @@ class Mixture:
         counts: npt.NDArray[np.int64] = np.array(below[1:], dtype=np.int64) - np.array(below[:-1], dtype=np.int64)
         return counts
 
-    def asked(self, batches: int) -> dict[str, float]:
-        """Pairs that the shares ask for in the first `batches` batches, by `source/modality`."""
-        out: dict[str, float] = {}
+    def asked(self, batches: int, since: int = 0, before: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Pairs that the shares ask for in batches since..batches-1, by `source/modality`, added to what was asked for before."""
+        out = dict(before or {})
         for e, rows in zip(self.entries, self.rows, strict=True):
             modality = self.corpora[e.entry.source].frame["modality"].to_numpy()[rows]
             for value, count in zip(*np.unique(modality, return_counts=True), strict=True):
                 name = group(e.entry.source, str(value))
-                out[name] = out.get(name, 0.0) + e.share * batches * self.global_batch * float(count) / len(rows)
+                out[name] = out.get(name, 0.0) + e.share * (batches - since) * self.global_batch * float(count) / len(rows)
         return {k: round(v, 1) for k, v in out.items()}
 
     def _entry_of(self, slot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

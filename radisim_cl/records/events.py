@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from radisim_cl.records.scorecard import Interval
 
+Decision = Literal["advance", "extend", "replay_up", "rollback", "advance_flagged", "stop"]
+
 
 class Event(BaseModel):
     """One line of the ledger."""
@@ -46,6 +48,21 @@ class RunResumed(Event):
     note: str = ""
 
 
+class Forked(Event):
+    """From here on this run follows another plan than the one that it was forked from, of which all before is a copy."""
+
+    event: Literal["Forked"] = "Forked"
+    parent: str
+    """Name of the run's directory."""
+    plan: str
+    """Digest of the new plan."""
+    stages: list[str]
+    reserve: int
+    """Optimizer steps that extensions may still use."""
+    changed: list[str]
+    """Fields of the plan that differ, with old and new value."""
+
+
 class StageStarted(Event):
     """A stage begins from the newest checkpoint."""
 
@@ -68,14 +85,40 @@ class CheckpointCommitted(Event):
     stage: str | None
     attempt: int
     batch: int
-    """Optimizer steps done in this attempt at the stage: the mixture's position."""
+    """Optimizer steps done in this stage along the path that led here: the mixture's position."""
     total: int
     """Optimizer steps done along the path that led here."""
     why: Literal["initial", "periodic", "look", "signal"]
     drawn: dict[str, int]
-    """Pairs seen in this attempt, by `source/modality`."""
+    """Pairs seen in this stage along the path that led here, by `source/modality`."""
     asked: dict[str, float]
     """What the mixture's shares ask for, the same way."""
+    losses: list[float] = []
+    """Of the last steps, total and in order: what a spike is told by."""
+
+
+class FellBack(Event):
+    """The newest checkpoints could not be used; the run goes on from an older one, and does again what came after it."""
+
+    event: Literal["FellBack"] = "FellBack"
+    to: int
+    """Number of the event of the checkpoint that can be used."""
+    reasons: list[str]
+    """What is wrong with each newer one."""
+
+
+class StepsSkipped(Event):
+    """Steps without an update: their losses or gradients were not finite, or led to a spike of the loss."""
+
+    event: Literal["StepsSkipped"] = "StepsSkipped"
+    stage: str
+    attempt: int
+    first: int
+    """Steps of the stage, from 1, first and last skipped."""
+    last: int
+    why: Literal["loss not finite", "gradient not finite", "loss spike"]
+    pairs: list[str]
+    """Those of the last skipped step: source and row of its manifest."""
 
 
 class Scored(Event):
@@ -111,9 +154,11 @@ class GateDecided(Event):
     """One-sided error rate spent by this look."""
     evidence: str
     """The file of answers that it was decided on."""
-    decision: Literal["advance", "extend", "stop"]
+    decision: Decision
     batches: int = 0
-    """Optimizer steps of the extension."""
+    """Optimizer steps that the decision takes from the reserve."""
+    forgotten: list[str] = []
+    """Earlier stages of which `replay_up` shows more."""
 
 
 class StageFinished(Event):
@@ -158,8 +203,8 @@ class RunFailed(Event):
 
 
 AnyEvent = Annotated[
-    RunStarted | RunResumed | StageStarted | CheckpointCommitted | Scored | GateDecided | StageFinished | Rewound
-    | RunFinished | RunStopped | RunFailed,
+    RunStarted | RunResumed | Forked | StageStarted | CheckpointCommitted | FellBack | StepsSkipped | Scored | GateDecided | StageFinished
+    | Rewound | RunFinished | RunStopped | RunFailed,
     Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)

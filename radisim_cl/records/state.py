@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +17,8 @@ class Entry:
 
     checkpoint: ev.CheckpointCommitted
     reserve: int
+    scored: ev.Scored | None
+    """The gate split, as that state answered it."""
 
 
 @dataclass
@@ -28,16 +30,26 @@ class RunState:
         names: the stages, in order.
         stage: index of the stage in progress; the number of stages when all are accepted.
         started: whether that stage has begun.
-        attempt: of that stage, from 0; a rewind makes a new one, with a new key of the sample stream.
-        batch: optimizer steps of the attempt that `checkpoint` holds.
-        planned: steps of the attempt without extensions; the schedule's length.
-        target: steps of the attempt at which the next look is due.
-        look: looks decided in this attempt.
+        attempt: of that stage, from 0, by policy or by hand: a key of the sample stream.
+        tries: attempts since the stage was last begun, by policy, this one included.
+        rollbacks: of these, how many began where the stage began.
+        batch: optimizer steps of the stage that `checkpoint` holds.
+        planned: steps of the stage without extensions; the schedule's length.
+        target: steps of the stage at which the next look is due.
+        since: steps of the stage at which the attempt's mixture began; later than 0 in a repair.
+        asked: what the mixtures before it asked for, as in `CheckpointCommitted`.
+        forgotten: earlier stages of which a repair shows more.
+        skipped: steps of the attempt, from 0, that are passed over, because they harmed the weights.
+        noted: steps of the attempt, from 0, of which the ledger says that their loss was not finite.
+        setbacks: how often in the attempt weights were harmed.
+        look: looks decided since the stage was last begun.
         scored: a look that was scored and not yet decided.
+        looks: the gate split as the state that entered the stage answered it, then each look of the stage.
         decided: the decision that ends the stage, once made.
         reported: whether the report split of the stage in progress has been scored.
         reserve: steps left for extensions.
         checkpoint: the newest one along the path to here.
+        abandoned: optimizer steps on paths that were left.
         entries: by stage name, the state in which it began.
         accepted: by stage name, how it ended.
         scores: every scoring, in order.
@@ -53,15 +65,25 @@ class RunState:
     stage: int = 0
     started: bool = False
     attempt: int = 0
+    tries: int = 1
+    rollbacks: int = 0
     batch: int = 0
     planned: int = 0
     target: int = 0
+    since: int = 0
+    asked: dict[str, float] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
+    skipped: set[int] = field(default_factory=set)
+    noted: set[int] = field(default_factory=set)
+    setbacks: int = 0
     look: int = 0
     scored: ev.Scored | None = None
+    looks: list[ev.Scored] = field(default_factory=list)
     decided: ev.GateDecided | None = None
     reported: bool = False
     reserve: int = 0
     checkpoint: ev.CheckpointCommitted | None = None
+    abandoned: int = 0
     entries: dict[str, Entry] = field(default_factory=dict)
     accepted: dict[str, ev.StageFinished] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
@@ -82,6 +104,17 @@ class RunState:
         """Name of the stage in progress; of the last one when all are accepted."""
         return self.names[min(self.stage, len(self.names) - 1)]
 
+    @property
+    def flagged(self) -> list[str]:
+        """Accepted stages whose gate said no, and whose policy went on all the same."""
+        last = {d.stage: d.decision for d in self.decisions}
+        return [name for name in self.accepted if last.get(name) == "advance_flagged"]
+
+    @property
+    def notice(self) -> str:
+        """What every page with a score of this run says beside the plan's notice; empty where there is nothing to say."""
+        return f"Not shown by their gates, and advanced all the same: {', '.join(self.flagged)}." if self.flagged else ""
+
     def apply(self, e: ev.AnyEvent) -> None:
         """Takes one event into account."""
         match e:
@@ -90,26 +123,46 @@ class RunState:
                 self.world_size = e.world_size
             case ev.RunResumed():
                 self.status, self.exit_code, self.error, self.world_size = "running", 0, "", e.world_size
+            case ev.Forked():
+                self.plan, self.names, self.reserve, self.status = e.plan, e.stages, e.reserve, "running"
+                self.exit_code, self.error = 0, ""
             case ev.StageStarted():
                 assert self.checkpoint is not None
-                self.entries[e.stage] = Entry(self.checkpoint, self.reserve)
-                self.attempts[e.stage] = self.attempt = e.attempt
-                self.started, self.batch, self.target, self.look = True, 0, e.planned, 0
-                self.planned = e.planned
-                self.scored, self.decided, self.reported = None, None, False
+                self.entries[e.stage] = Entry(self.checkpoint, self.reserve, self.looks[-1] if self.looks else None)
+                self.tries, self.rollbacks, self.started, self.planned = 1, 0, True, e.planned
+                self._begin(e.stage, e.attempt)
                 self.reserve -= e.from_reserve
             case ev.CheckpointCommitted():
                 self.checkpoint, self.batch = e, e.batch
+            case ev.FellBack():
+                pass  # `fold` has gone back already
+            case ev.StepsSkipped():
+                steps = set(range(e.first - 1, e.last))
+                if e.why == "loss not finite":
+                    self.noted |= steps
+                else:
+                    self.skipped |= steps
+                    self.setbacks += 1
             case ev.Scored():
                 self.scores.append(e)
-                self.scored = e if e.split == "gate" and e.stage is not None else self.scored
-                self.reported = self.reported or e.split == "report"
+                if e.split == "gate":
+                    self.scored = e if e.stage is not None else None
+                    self.looks.append(e)
+                else:
+                    self.reported = True
             case ev.GateDecided():
                 self.decisions.append(e)
                 self.look, self.scored = e.look, None
-                self.target += e.batches
                 self.reserve -= e.batches
-                self.decided = e if e.decision != "extend" else None
+                match e.decision:
+                    case "extend":
+                        self.target += e.batches
+                    case "replay_up":
+                        self._repair(e)
+                    case "rollback":
+                        self._roll_back(e.stage)
+                    case _:
+                        self.decided = e
             case ev.StageFinished():
                 self.accepted[e.stage] = e
                 self.stage, self.started, self.decided = self.stage + 1, False, None
@@ -122,10 +175,35 @@ class RunState:
             case ev.RunFailed():
                 self.status, self.exit_code, self.error = "failed", e.exit_code, e.error
 
+    def _begin(self, stage: str, attempt: int) -> None:
+        """An attempt at a stage, from where it began."""
+        entry = self.entries[stage].scored
+        self.attempts[stage] = self.attempt = attempt
+        self.batch, self.target, self.since, self.look = 0, self.planned, 0, 0
+        self.asked, self.forgotten, self.looks = {}, [], [entry] if entry else []
+        self.skipped, self.noted, self.setbacks = set(), set(), 0
+        self.scored, self.decided, self.reported = None, None, False
+
+    def _repair(self, e: ev.GateDecided) -> None:
+        """Another mixture from here on: an attempt that goes on with the weights and the schedule as they are."""
+        assert self.checkpoint is not None
+        self.attempts[e.stage] = self.attempt = self.attempt + 1
+        self.tries, self.target, self.since = self.tries + 1, self.target + e.batches, self.batch
+        self.asked, self.forgotten = dict(self.checkpoint.asked), e.forgotten
+        self.skipped, self.noted, self.setbacks = set(), set(), 0
+
+    def _roll_back(self, stage: str) -> None:
+        entry = self.entries[stage]
+        self.abandoned += self.total - entry.checkpoint.total
+        self.checkpoint = entry.checkpoint
+        self.tries, self.rollbacks = self.tries + 1, self.rollbacks + 1
+        self._begin(stage, self.attempt + 1)
+
     def _rewind(self, e: ev.Rewound) -> None:
         self.stage = self.names.index(e.stage)
         entry = self.entries[e.stage]
-        self.checkpoint, self.reserve = entry.checkpoint, entry.reserve
+        self.abandoned += self.total - entry.checkpoint.total
+        self.checkpoint, self.reserve, self.looks = entry.checkpoint, entry.reserve, [entry.scored] if entry.scored else []
         for later in self.names[self.stage :]:
             self.accepted.pop(later, None)
             self.entries.pop(later, None)
@@ -133,9 +211,11 @@ class RunState:
         self.rewinds += 1
 
 
-def fold(events: Iterable[ev.AnyEvent]) -> RunState:
+def fold(events: Sequence[ev.AnyEvent]) -> RunState:
     """The state after a sequence of events."""
     state = RunState()
     for e in events:
+        if isinstance(e, ev.FellBack):
+            state = fold(events[: e.to + 1])
         state.apply(e)
     return state

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from radisim_cl.errors import RadisimError
 from radisim_cl.files import fsync, sha256, write_atomic
-from radisim_cl.records.events import CheckpointCommitted
+from radisim_cl.records.events import AnyEvent, CheckpointCommitted, FellBack, GateDecided, Rewound
+from radisim_cl.records.state import fold
 from radisim_cl.train.engine import Engine
 
 MANIFEST = "manifest.json"
@@ -46,17 +47,57 @@ def save(engine: Engine, run: Path, tag: str) -> str:
     return engine.broadcast(digest)
 
 
-def load(engine: Engine, run: Path, checkpoint: CheckpointCommitted) -> None:
+def load(engine: Engine, run: Path, checkpoint: CheckpointCommitted, verified: bool = False) -> None:
     """Verifies and reads a checkpoint. Called by all ranks.
+
+    Args:
+        engine: takes it.
+        run: the run's directory.
+        checkpoint: as the ledger has it.
+        verified: rank 0 has just compared every digest.
 
     Raises:
         RadisimError: a file is missing, of another size or digest, or written by another version or number of ranks.
     """
-    problem = engine.broadcast(damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 else "")
+    problem = engine.broadcast(damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 and not verified else "")
     if problem:
         raise RadisimError(f"checkpoint {checkpoint.tag} cannot be used: {problem}. Restore it from a copy, or go back to the start of "
                            "a stage with `resume --stage`. Nothing was changed.")
     engine.load(run / "checkpoints", checkpoint.tag)
+
+
+def fallback(run: Path, events: Sequence[AnyEvent]) -> FellBack | None:
+    """Where a run has to go on from because its newest checkpoint is damaged; None where that one is whole, or there is none yet.
+
+    Args:
+        run: its directory.
+        events: of its ledger.
+
+    Raises:
+        RadisimError: no checkpoint since the run last went back can be used.
+    """
+    reasons: dict[str, str] = {}
+    k = len(events) - 1
+    while k >= 0:
+        e = events[k]
+        back = isinstance(e, Rewound) or (isinstance(e, GateDecided) and e.decision == "rollback")
+        if isinstance(e, FellBack):
+            k = e.to
+            continue
+        if back or isinstance(e, CheckpointCommitted):
+            checkpoint = fold(events[: k + 1]).checkpoint
+            assert checkpoint is not None
+            problem = damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest)
+            if not problem:
+                return FellBack(to=k, reasons=[f"checkpoint {tag}: {why}" for tag, why in reasons.items()]) if reasons else None
+            reasons[checkpoint.tag] = problem
+            if back:
+                break
+        k -= 1
+    if reasons:
+        raise RadisimError("no checkpoint can be used: " + "; ".join(f"{tag}: {why}" for tag, why in reasons.items())
+                           + f". Restore one, or go back to the start of a stage with `radisim-cl resume {run} --stage`. Nothing was changed.")
+    return None
 
 
 def damage(folder: Path, digest: str) -> str:

@@ -24,6 +24,7 @@ from radisim_cl.runs.overlaps import Overlaps, settled
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
+from radisim_cl.specs.gates import PlateauSpec, RetentionSpec, leaves
 from radisim_cl.specs.losses import LossSpec
 from radisim_cl.specs.metrics import RANGES, rising
 from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
@@ -82,10 +83,9 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     subtasks = _subtasks(benchmark, corpora, trained | {o.held for o in overlaps if o.source in trained}, asked)
     available = {s.id for s in subtasks if not s.missing} | {s.suite for s in subtasks if not s.missing}
     for i, stage in enumerate(spec.stages):
-        for j, need in enumerate(stage.gate.requires):
-            target = need.suite or need.subtask or ""
-            if target not in available:
-                problems.append(spec.problem(("stages", i, "gate", "requires", j), f"{target!r} has no data in catalog {catalog.name!r}; "
+        for at, need in leaves(stage.gate.requires):
+            if not isinstance(need, RetentionSpec) and need.target not in available:
+                problems.append(spec.problem(("stages", i, "gate", "requires", *at), f"{need.target!r} has no data in catalog {catalog.name!r}; "
                                                                                      f"it has {', '.join(sorted(available)) or 'none'}"))
     if problems:
         raise SpecError(problems)
@@ -123,8 +123,13 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
     out = []
     subtasks = {s.id: s for s in benchmark.subtasks}
     for i, stage in enumerate(spec.stages):
-        for j, need in enumerate(stage.gate.requires):
-            at: tuple[str | int, ...] = ("stages", i, "gate", "requires", j)
+        if stage.gate.on_fail == "replay_up" and i == 0:
+            out.append(spec.problem(("stages", 0, "gate", "on_fail"), "'replay_up' has nothing to replay in the first stage; use extend, rollback, "
+                                                                      "advance_flagged or stop"))
+        for place, need in leaves(stage.gate.requires):
+            at: tuple[str | int, ...] = ("stages", i, "gate", "requires", *place)
+            if isinstance(need, RetentionSpec):
+                continue
             if need.suite is not None and need.suite not in benchmark.suites:
                 out.append(spec.problem((*at, "suite"), f"unknown suite {need.suite!r} in benchmark {benchmark.name!r}. "
                                                         f"{hint(need.suite, benchmark.suites)}"))
@@ -137,6 +142,8 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
             if need.metric not in known and (need.suite or need.subtask in subtasks):
                 out.append(spec.problem((*at, "metric"), f"{need.suite or need.subtask!r} has no metric {need.metric!r}. "
                                                          f"{hint(need.metric, known)}"))
+                continue
+            if isinstance(need, PlateauSpec):
                 continue
             low, high = RANGES.get(need.metric, (-math.inf, math.inf))
             values = need.at_least if isinstance(need.at_least, dict) else {"at_least": need.at_least}
@@ -185,8 +192,12 @@ def _stage(spec: CurriculumSpec, i: int, batches: int, reserve: int, corpora: Co
         usable &= problem is None
     if not usable or len(problems) > before:
         return None
+    more = {"extend": stage.gate.looks - 1, "replay_up": stage.gate.max_attempts - 1}.get(stage.gate.on_fail, 0)
+    if stage.gate.on_fail == "rollback" and spec.gate_mode(stage) == "enforce" and batches > reserve:
+        problems.append(spec.problem(("stages", i, "gate", "on_fail"), f"'rollback' trains the stage's {batches:,} steps again, and the reserve has "
+                                     f"{reserve:,}; raise profiles.{spec.profile}.budget.reserve, or use another policy"))
     takes_all = spec.scale.budget.unspent == "last_stage" and i == len(spec.stages) - 1
-    largest = batches + (reserve if takes_all else min(reserve, (stage.gate.looks - 1) * _extension(stage, batches)))
+    largest = batches + (reserve if takes_all else min(reserve, more * _extension(stage, batches)))
     entries = [EntryPlan(entry=e, stage=owner, share=share, available=len(r), requested=0, repeats=0.0)
                for (owner, _, e, share), r in zip(parts, rows, strict=True)]
     entries = _settle(spec, i, entries, rows, batches * spec.scale.global_batch, largest * spec.scale.global_batch, problems)

@@ -58,7 +58,8 @@ class Reporter:
         now = time.monotonic()
         self.mark = self.mark or (step.batch, now)  # the first step after a pause is not timed
         rate = (step.batch - self.mark[0]) * self.plan.curriculum.scale.global_batch / max(now - self.mark[1], 1e-9)
-        told = f"{rate:.0f} samples/s  loss {step.losses['total']:.3f}" + ("" if step.updated else "  SKIPPED: loss not finite")
+        told = f"{rate:.0f} samples/s" + "".join(f"  loss {x:.3f}" for k, x in step.losses.items() if k == "total")
+        told += "" if step.updated else f"  SKIPPED{f': {step.ailment}' if step.ailment else ''}"
         self.bar.start()
         self.bar.update(self.task, completed=step.batch, total=target, told=told)
         if step.batch == target:
@@ -93,7 +94,7 @@ class Reporter:
         if self.quiet:
             return
         self.console.print(scorecard_table(result(run, state)))
-        flagged = [n for n, s in state.accepted.items() if not s.passed]
-        if flagged:
-            self.console.print(f"[yellow]accepted without having passed their gates: {', '.join(flagged)}")
+        not_passed = [n for n, s in state.accepted.items() if not s.passed]
+        if not_passed:
+            self.console.print(f"[yellow]accepted without having passed their gates: {', '.join(not_passed)}")
         self.console.print(f"finished: {run}  (models in {run}/export, scores in {run}/scores)", highlight=False)

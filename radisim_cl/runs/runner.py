@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from radisim_cl.bench import evaluate
 from radisim_cl.bench.kept import floors
-from radisim_cl.bench.measure import evidence
+from radisim_cl.bench.measure import changes, evidence
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import Loader
@@ -25,12 +26,13 @@ from radisim_cl.data.mixture import Mixture
 from radisim_cl.data.regions import Regions, vocabulary
 from radisim_cl.errors import EXIT_FAULT, GateStopped, InputError, Interrupted, RadisimError
 from radisim_cl.files import sha256, write_atomic
+from radisim_cl.gates._policy import decision
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export, readme
 from radisim_cl.models.texts import shortened
 from radisim_cl.records import events as ev
-from radisim_cl.records.evidence import Verdict
+from radisim_cl.records.evidence import Verdict, all_passed, spent
 from radisim_cl.records.ledger import Ledger
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.registry import plugin
@@ -39,11 +41,14 @@ from radisim_cl.runs.directory import load_plan, versions
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.progress import Reporter
 from radisim_cl.runs.signals import StopRequest
+from radisim_cl.specs.gates import GateSpec
 from radisim_cl.specs.plan import StagePlan
 from radisim_cl.train.engine import Engine, init_distributed
-from radisim_cl.train.loop import build_losses, train_stage, wanted
+from radisim_cl.train.loop import Step, build_losses, train_stage, wanted
 
 Why = Literal["initial", "periodic", "look", "signal"]
+KEPT = 3
+"""Checkpoints that are kept beside those that stages began with: where the newest is damaged, the run goes on from the one before."""
 
 
 def resume(run: Path) -> RunState:
@@ -62,6 +67,9 @@ def resume(run: Path) -> RunState:
         if len(ledger.events) > 1:
             ledger.append(ev.RunResumed(world_size=world, versions=versions(), note=ledger.note))
         try:
+            older = checkpoints.fallback(run, ledger.events)
+            if older:
+                ledger.append(older)
             return Runner(run, ledger).go()
         except GateStopped:
             raise
@@ -97,7 +105,7 @@ class Runner:
         """Every stage from where the ledger says, then the report."""
         self._check_data()
         if self.state.checkpoint:
-            checkpoints.load(self.engine, self.run, self.state.checkpoint)
+            checkpoints.load(self.engine, self.run, self.state.checkpoint, verified=True)  # by `resume`
         else:
             self._commit("initial", None, 0, 0, {}, {})
         if not self.state.scores:
@@ -157,34 +165,63 @@ class Runner:
             entry: the model that entered it, if a loss compares with it.
         """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
-        mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
+        scale, parts = curriculum.scale, self.plan.repair(state.stage, state.forgotten)
+        mixture = Mixture(parts, self.corpora, self.plan.templates, scale.global_batch, curriculum.seed, name, state.attempt)
         losses = build_losses(stage.contributing, self.engine)
-        words = vocabulary(self.corpora[source] for source in stage.sources)
+        words = vocabulary(self.corpora[source] for source in sorted({e.entry.source for e in parts if e.share}))
         beside = wanted(losses, words, self.copy.tokenizer, self.engine.device, entry)
         regions = Regions(words, self.grid) if self.grid and beside.patches else None
         tokenizer = shortened(self.copy.model, self.copy.tokenizer, beside.tokens.values())
-        loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, tokenizer, curriculum.scale.readers, self.images,
-                        regions)
-        before = state.total - state.batch
-        drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
+        loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, tokenizer, scale.readers, self.images, regions)
+        spec = curriculum.train(stage.spec, stage.spec.gate.rollback_lr**state.rollbacks)
+        kept = state.checkpoint if state.batch else None
+        before, drawn, recent = state.total - state.batch, Counter(kept.drawn if kept else {}), list(kept.losses if kept else [])
         mine: Counter[str] = Counter()
-        for step in train_stage(self.engine, loader, losses, beside, curriculum.train(stage.spec), state.planned, state.batch, state.target):
+        for step in train_stage(self.engine, loader, losses, beside, spec, state.planned, state.batch, state.target, scale.health, recent,
+                                state.skipped):
             mine.update(step.drawn)
             self.report.step(step, state.target)
-            if self.board:
+            if self.board and step.losses:
                 used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
                 self._plot(step.losses | used | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
+            if step.ailment:
+                self._skip(stage, step)
+                if step.ailment != "loss not finite":
+                    self._train(stage, entry)  # from the checkpoint that was loaded again
+                    return
             stopping = not self.engine.all_true(not self.stop.received)
             due = step.batch == state.target
-            if due or stopping or step.batch % curriculum.scale.save_every == 0:
+            if due or stopping or step.batch % scale.save_every == 0:
                 for counts in self.engine.gather(dict(mine)):
                     drawn.update(counts)
                 mine.clear()
                 why: Why = "look" if due else "signal" if stopping else "periodic"
-                self._commit(why, name, step.batch, before + step.batch, dict(drawn), mixture.asked(step.batch))
+                asked = mixture.asked(step.batch, state.since, state.asked)
+                self._commit(why, name, step.batch, before + step.batch, dict(drawn), asked, recent)
             if stopping:
                 raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
                                   f"`radisim-cl resume {self.run}` goes on")
+
+    def _skip(self, stage: StagePlan, step: Step) -> None:
+        """Records what was wrong with a step. Where weights were harmed, goes back to the newest checkpoint, and the steps since then are passed over.
+
+        Raises:
+            RadisimError: that has happened too often in this attempt.
+        """
+        state, name, limit = self.state, stage.spec.name, self.plan.curriculum.scale.health.max_skipped
+        harmed = step.ailment != "loss not finite"
+        first = state.batch + 1 if step.ailment == "loss spike" else step.batch
+        pairs = [p for part in self.engine.gather(list(step.pairs)) for p in part]
+        assert step.ailment is not None
+        event = ev.StepsSkipped(stage=name, attempt=state.attempt, first=first, last=step.batch, why=step.ailment, pairs=pairs)
+        if harmed or step.batch - 1 not in state.noted:
+            self._record(event if self.ledger else None)
+        if harmed:
+            if state.setbacks > limit:
+                raise RadisimError(f"{state.setbacks} times in this attempt at {name!r} a gradient was not finite or the loss spiked, last at "
+                                   f"step {step.batch}; {limit} are allowed. Lower the learning rate; `radisim-cl log {self.run}` lists them")
+            assert state.checkpoint is not None
+            checkpoints.load(self.engine, self.run, state.checkpoint)
 
     def _score(self, split: Literal["gate", "report"], stage: str | None, look: int) -> None:
         """Rank 0 scores a split and writes every answer down; the others wait."""
@@ -225,39 +262,40 @@ class Runner:
         event = None
         if self.ledger:
             assert state.scored is not None
-            verdicts: list[Verdict] = []
-            if mode != "off":
-                m = scores.measured(self.run, self.plan, state.scored, "gate")
-                # A rewind looks again at items already looked at, so each attempt has half the error rate of the one before.
-                seen = evidence(m, self.plan.catalog.name, gate.looks * 2**state.attempt)
-                verdicts = [plugin("radisim_cl.gates", r.kind).decide(r, seen) for r in gate.requires]
-            passed = None if not verdicts or any(v.passed is None for v in verdicts) else all(v.passed for v in verdicts)
-            look, longer = state.look + 1, min(stage.extension, state.reserve)
-            decision: Literal["advance", "extend", "stop"] = "stop"
-            if passed or mode != "enforce":
-                decision = "advance"
-            elif gate.on_fail == "extend" and look < gate.looks and longer > 0:
-                decision = "extend"
-            reasons = [v.reason for v in verdicts] or ["the gate is off"]
-            event = ev.GateDecided(stage=stage.spec.name, attempt=state.attempt, look=look, mode=mode, passed=passed, reasons=reasons,
-                                   alpha=sum(v.alpha for v in verdicts), evidence=state.scored.file, decision=decision,
-                                   batches=longer if decision == "extend" else 0)
+            verdicts = [] if mode == "off" else self._verdicts(gate)
+            passed = all_passed(verdicts) if verdicts else None
+            what, batches = decision(gate, mode, passed, state.look + 1, state.tries, state.reserve, stage.extension, state.planned)
+            forgotten = list(dict.fromkeys(f for v in verdicts for f in v.forgotten))
+            event = ev.GateDecided(
+                stage=stage.spec.name, attempt=state.attempt, look=state.look + 1, mode=mode, passed=passed,
+                reasons=[v.reason for v in verdicts] or ["the gate is off"], alpha=sum(v.alpha for v in verdicts), evidence=state.scored.file,
+                decision=what, batches=batches, forgotten=self.plan.taught(state.stage, forgotten) if what == "replay_up" else [])
             self.report.decided(event)
         self._record(self.engine.broadcast(event))
+        if state.decisions[-1].decision == "rollback":
+            assert state.checkpoint is not None
+            checkpoints.load(self.engine, self.run, state.checkpoint)
+
+    def _verdicts(self, gate: GateSpec) -> list[Verdict]:
+        state = self.state
+        now, *before = (scores.measured(self.run, self.plan, s, "gate") for s in [state.looks[-1], *(state.looks[:-1] if gate.compares else [])])
+        seen = evidence(now, self.plan.catalog.name, spent(gate.looks, state.attempt), [changes(now, m, self.plan.benchmark) for m in before],
+                        self.plan.learned(state.stage))
+        return [plugin("radisim_cl.gates", r.kind).decide(r, seen) for r in gate.requires]
 
     def _commit(self, why: Why, stage: str | None, batch: int, total: int,
-                drawn: dict[str, int], asked: dict[str, float]) -> None:
+                drawn: dict[str, int], asked: dict[str, float], losses: Sequence[float] = ()) -> None:
         tag = f"{stage}-{self.state.attempt}-{batch:07d}" if stage else "initial"
-        previous = self.state.checkpoint
         manifest = checkpoints.save(self.engine, self.run, tag)
         self._record(ev.CheckpointCommitted(tag=tag, manifest=manifest, stage=stage, attempt=self.state.attempt, batch=batch, total=total,
-                                            why=why, drawn=drawn, asked=asked))
+                                            why=why, drawn=drawn, asked=asked, losses=list(losses)))
         if self.board and why == "look":
             for part, n in asked.items():
                 self._plot({f"mixture_asked/{stage}/{part}": n, f"mixture_realised/{stage}/{part}": drawn.get(part, 0)}, total)
         if self.ledger:
             entries = [e.checkpoint.tag for e in self.state.entries.values()]
-            checkpoints.rotate(self.run, [tag, *entries, *([previous.tag] if previous else [])])
+            recent = [e.tag for e in self.ledger.events if isinstance(e, ev.CheckpointCommitted)][-KEPT:]
+            checkpoints.rotate(self.run, [*entries, *recent])
 
     def _record(self, event: ev.AnyEvent | None) -> None:
         """Rank 0 writes an event; every rank takes it into account."""

@@ -30,10 +30,11 @@ def measured(run: Path, plan: Plan, scored: Scored, split: S) -> Measurement[S]:
     return measure(pd.read_parquet(run / scored.file), plan.benchmark, split)
 
 
-def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int) -> Scorecard:
-    """The scorecard of one scoring."""
+def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int,
+         notice: str = "") -> Scorecard:
+    """The scorecard of one scoring; `notice` is what is to be said beside the plan's."""
     m = measure(frame, plan.benchmark, split)
-    return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples, plan.notice)
+    return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples, " ".join(filter(None, (plan.notice, notice))))
 
 
 def unseal(run: Path, plan: Plan, state: RunState) -> None:
@@ -46,7 +47,8 @@ def unseal(run: Path, plan: Plan, state: RunState) -> None:
         raise InputError(f"{run}: the report split stays sealed until every stage is accepted")
     for stage, finished in state.accepted.items():
         scored = [s for s in state.scores if s.split == "report" and s.stage == stage and s.attempt == finished.attempt][-1]
-        made = card(plan, pd.read_parquet(run / scored.file), "report", stage, scored.look, scored.total * plan.curriculum.scale.global_batch)
+        made = card(plan, pd.read_parquet(run / scored.file), "report", stage, scored.look, scored.total * plan.curriculum.scale.global_batch,
+                    state.notice)
         write_atomic(run / "scores" / f"report-{stage}.json", made.model_dump_json(indent=1))
 
 

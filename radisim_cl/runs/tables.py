@@ -36,8 +36,8 @@ def plan_table(plan: Plan) -> RenderableType:
         losses = "\n".join(f"{x.kind} x{x.weight:g}" + f" rising over {y.warmup:.0%}" * bool(y.warmup)
                            + " contributes nothing:" * (not x.contributes) + f" {x.note}" * bool(x.note)
                            for x, y in zip(s.losses, s.spec.losses, strict=True))
-        gate = "\n".join(f"{r.suite or r.subtask} {r.metric} >= {r.value_for(plan.catalog.name):g}" for r in s.spec.gate.requires)
-        gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, then {s.spec.gate.on_fail if s.spec.gate.looks == 1 else 'stop'}"
+        gate = "\n".join(r.told(plan.catalog.name) for r in s.spec.gate.requires)
+        gate += f"\n{c.gate_mode(s.spec)}, {s.spec.gate.looks} looks, {s.spec.gate.on_fail}, then {s.spec.gate.then}"
         stages.add_row(str(i), s.spec.name, f"{s.batches:,}", f"{s.samples:,}", f"{c.train(s.spec).lr:g}", losses, gate)
     mixture = Table(title="Mixtures (training split)", title_justify="left")
     for column in ("stage", "source", "where", "captions", "share", "available", "requested", "seen at most"):
@@ -135,8 +135,15 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "
                 told = f"started: {e.name}, seed {e.seed}, plan {e.plan[:12]}"
             case ev.RunResumed():
                 told = f"resumed with {e.world_size} rank{'s' * (e.world_size > 1)}" + (f"; {e.note}" if e.note else "")
+            case ev.Forked():
+                told = f"FORKED from {e.parent}; changed: {'; '.join(e.changed) or 'nothing'}"
             case ev.StageStarted():
                 told = f"stage {e.stage}" + (f", attempt {e.attempt + 1}" if e.attempt else "") + f": {e.planned} steps to the first look"
+            case ev.FellBack():
+                told = f"FELL BACK to the checkpoint of event {e.to}: {'; '.join(e.reasons)}"
+            case ev.StepsSkipped():
+                steps = f"step {e.first}" if e.first == e.last else f"steps {e.first} to {e.last}"
+                told = f"  SKIPPED {steps} of {e.stage}: {e.why}; pairs {', '.join(e.pairs[:4])}{' ...' * (len(e.pairs) > 4)}"
             case ev.Scored(suites=None):
                 told = f"  report split scored after {e.stage}; sealed until the run has finished"
             case ev.Scored():
@@ -144,7 +151,7 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "
                 told = f"  {e.split} split scored at step {e.total}: {scores}"
             case ev.GateDecided():
                 verdict = {True: "passed", False: "not passed", None: "undecided"}[e.passed]
-                more = f" by {e.batches} steps" if e.batches else ""
+                more = (f" by {e.batches} steps" if e.batches else "") + (f", with more of {', '.join(e.forgotten)}" if e.forgotten else "")
                 told = f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}{more}"
             case ev.StageFinished():
                 told = f"  accepted{'' if e.passed else ' WITHOUT having passed its gate'}: {e.export}"

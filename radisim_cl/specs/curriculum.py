@@ -134,6 +134,16 @@ class OptimizerSpec(Spec):
     """Largest global gradient norm; 0 turns clipping off."""
 
 
+class HealthSpec(Spec):
+    """When a step is ill, and how much of that a stage may have."""
+
+    max_skipped: int = Field(10, ge=0)
+    """Steps in a row without a finite loss, which change nothing; and, in an attempt, gradients that are not finite and spikes, after each of
+    which the run goes back to its newest checkpoint and passes over what led there. One more stops the run."""
+    spike: float = Field(0.0, ge=0)
+    """A loss is a spike that lies as many robust standard deviations above the median of the last 50; 0 looks for none."""
+
+
 class ProfileSpec(Spec):
     """Scale: the same curriculum on a laptop or a cluster."""
 
@@ -156,6 +166,8 @@ class ProfileSpec(Spec):
     """Threads a rank that read and decode images; 0 reads in the training thread. Does not change the batches."""
     image_cache: float = Field(1.0, ge=0)
     """GiB of memory a rank that decoded images may fill, so that none is decoded twice; 0 keeps none. Does not change the batches."""
+    health: HealthSpec = HealthSpec()
+    """What becomes of losses and gradients that are not finite, and of spikes."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
     synthetic: Literal["allow", "refuse"] = "allow"
@@ -197,9 +209,9 @@ class CurriculumSpec(Document):
         """The mode in which a stage's gate runs."""
         return self.scale.gates or stage.gate.mode
 
-    def train(self, stage: StageSpec) -> TrainSpec:
-        """How a stage is trained at the scale in use."""
-        return stage.train.model_copy(update={"lr": stage.train.lr * self.scale.lr_scale})
+    def train(self, stage: StageSpec, factor: float = 1.0) -> TrainSpec:
+        """How a stage is trained at the scale in use, its learning rate times a factor."""
+        return stage.train.model_copy(update={"lr": stage.train.lr * self.scale.lr_scale * factor})
 
     def cross_checks(self) -> list[Problem]:
         """The profile exists; no two stages have one name."""

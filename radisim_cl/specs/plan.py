@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, Literal
 
 from radisim_cl.files import sha256_text
@@ -159,6 +160,30 @@ class Plan(Spec):
     """What the benchmark asks about of the train splits, by patient and by file; the curriculum allows each."""
     estimates: Estimates
     """Memory and hours."""
+
+    def learned(self, stage: int) -> list[str]:
+        """Suites and subtasks that the gates of the stages before one ask about."""
+        return list(dict.fromkeys(t for s in self.stages[:stage] for t in s.spec.gate.targets))
+
+    def taught(self, stage: int, targets: Collection[str]) -> list[str]:
+        """The stages before one whose gates ask about any of some suites and subtasks; all of them if none does."""
+        names = [s.spec.name for s in self.stages[:stage]]
+        return [s.spec.name for s in self.stages[:stage] if set(targets) & set(s.spec.gate.targets)] or names
+
+    def repair(self, stage: int, forgotten: Collection[str]) -> list[EntryPlan]:
+        """The ingredients of a stage's stream while it repairs what was forgotten: a part of its own share goes to those stages, equally.
+
+        Args:
+            stage: index.
+            forgotten: names of earlier stages; if none, the stream is the stage's own.
+        """
+        here, up = self.stages[stage], self.stages[stage].spec.gate.replay_up if forgotten else 0.0
+        own = sum(e.share for e in here.entries if e.stage == here.spec.name)
+        kept = [e.model_copy(update={"share": e.share * (1 - up)}) if e.stage == here.spec.name else e for e in here.entries]
+        added = [e.model_copy(update={"share": up * own / len(forgotten) * e.share / sum(x.share for x in parts)})
+                 for s in self.stages[:stage] if s.spec.name in forgotten
+                 for parts in [[x for x in s.entries if x.stage == s.spec.name]] for e in parts]
+        return kept + added
 
     @property
     def not_held_out(self) -> str:

@@ -103,6 +103,9 @@ class Engine:
                              "apart; take micro_batch out, or another model")
         autocast = torch.bfloat16 if profile.precision == "bf16" else None
         towers = Towers(built.model, built.preprocess, autocast)
+        self._sums: list[Tensor] = []
+        for parameter in towers.parameters():
+            parameter.register_hook(lambda gradient: self._sums.append(gradient.sum()))  # type: ignore[no-untyped-call]
         config: dict[str, Any] = {
             "train_micro_batch_size_per_gpu": self.local_batch // self.pieces,
             "gradient_accumulation_steps": self.pieces,
@@ -191,6 +194,14 @@ class Engine:
             group["lr"] = lr
         self._backward(loss)
         return True
+
+    def gradients_finite(self) -> bool:
+        """Whether every gradient of the last step was finite on every rank; if not, the weights and moments that it made are of no use.
+
+        Before DeepSpeed sums them over ranks or clips them: a sum over a gradient is finite if the gradient is.
+        """
+        sums, self._sums = self._sums, []
+        return self.all_true(not sums or bool(torch.isfinite(torch.stack([s.float() for s in sums])).all()))
 
     def mean(self, value: Tensor) -> float:
         """The mean of a scalar over the ranks."""

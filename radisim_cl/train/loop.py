@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,11 @@ from radisim_cl.errors import RadisimError
 from radisim_cl.losses._base import Loss
 from radisim_cl.models.build import Towers, Wanted
 from radisim_cl.registry import plugin
-from radisim_cl.specs.curriculum import TrainSpec
+from radisim_cl.specs.curriculum import HealthSpec, TrainSpec
 from radisim_cl.specs.losses import LossSpec
 from radisim_cl.train.engine import Engine
+from radisim_cl.train.health import HISTORY, Ailment, spikes
 from radisim_cl.train.schedule import learning_rate, rising
-
-MAX_SKIPPED = 10
-"""Consecutive steps without a finite loss after which training stops."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,10 @@ class Step:
         used: by name, pairs of the global batch that took part, of losses that need more than an image and a caption.
         lr: learning rate used.
         logit_scale: inverse temperature.
-        updated: False when the loss was not finite and nothing was changed.
-        drawn: pairs of this rank's part of the batch, by `source/modality`.
+        updated: whether the weights have changed as they should.
+        drawn: pairs of this rank's part of the batch, by `source/modality`; none where nothing was learned from them.
+        ailment: what was wrong with it. With a loss that is not finite nothing has changed; else the weights are those of no use.
+        pairs: of this rank's part of the batch, by source and row, where something was wrong.
     """
 
     batch: int
@@ -43,6 +43,8 @@ class Step:
     logit_scale: float
     updated: bool
     drawn: dict[str, int]
+    ailment: Ailment | None = None
+    pairs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def wanted(losses: Sequence[Weighted], vocabulary: Sequence[str], tokenizer: Cal
 
 
 def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], beside: Wanted, spec: TrainSpec, planned: int,
-                start: int, stop: int) -> Iterator[Step]:
+                start: int, stop: int, health: HealthSpec, recent: list[float], skipped: Container[int] = ()) -> Iterator[Step]:
     """Trains steps start..stop-1 of a stage, yielding after each.
 
     Args:
@@ -99,28 +101,43 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
         planned: steps of the stage without extensions; the length of the schedule, and of what weights' warm-ups are shares of.
         start: steps already done.
         stop: steps at the next look.
+        health: when a step is ill.
+        recent: losses of the last steps; grows.
+        skipped: steps, from 0, that are passed over.
 
     Raises:
         RadisimError: too many steps in a row without a finite loss.
     """
-    skipped = 0
+    in_vain = 0
     for n, batch in enumerate(loader.batches(start, stop), start):
+        if n in skipped:
+            yield Step(n + 1, {}, {}, 0.0, 0.0, False, {})
+            continue
         batch = batch.to(engine.device)
         features = engine.features(batch.images, batch.tokens, beside)
         terms = {w.name: w.loss(features, batch) for w in losses}
         weights = [w.spec.weight * rising(w.spec.warmup, n, planned) for w in losses]
         total = torch.stack([(x * terms[w.name].value).reshape(()) for x, w in zip(weights, losses, strict=True)]).sum()
         lr = learning_rate(spec, n, planned)
-        updated = engine.step(total, lr)
-        skipped = 0 if updated else skipped + 1
-        if skipped > MAX_SKIPPED:
-            raise RadisimError(f"the loss was not finite in {skipped} steps in a row, up to step {n + 1}; lower the learning rate")
+        level = engine.mean(total)
+        ailment: Ailment | None = "loss spike" if spikes(level, recent, health.spike) else None
+        if ailment is None and not engine.step(total, lr):
+            ailment = "loss not finite"
+        elif ailment is None and not engine.gradients_finite():
+            ailment = "gradient not finite"
+        in_vain = in_vain + 1 if ailment == "loss not finite" else 0
+        if in_vain > health.max_skipped:
+            raise RadisimError(f"the loss was not finite in {in_vain} steps in a row, up to step {n + 1}; lower the learning rate")
+        if ailment is None:
+            recent[:] = [*recent[1 - HISTORY :], level]
         yield Step(
             batch=n + 1,
-            losses={k: engine.mean(t.value) for k, t in terms.items()} | {"total": engine.mean(total)},
+            losses={k: engine.mean(t.value) for k, t in terms.items()} | {"total": level},
             used={w.name: engine.total(terms[w.name].pairs) for w in losses if w.spec.needs},
             lr=lr,
             logit_scale=float(features.logit_scale.detach()),
-            updated=updated,
-            drawn=batch.drawn(),
+            updated=ailment is None,
+            drawn=batch.drawn() if ailment is None else {},
+            ailment=ailment,
+            pairs=[f"{p.corpus.name}:{p.row}" for p in batch.pairs] if ailment else (),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import UnionType
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -18,8 +17,7 @@ from radisim_cl.specs.base import Spec
 from radisim_cl.specs.gates import RequirementSpec, ThresholdSpec
 from radisim_cl.stats import Estimate
 
-_members = get_args(RequirementSpec)
-SPECS: list[type[Spec]] = list(get_args(_members[0]) if _members and isinstance(_members[0], UnionType) else _members or [RequirementSpec])
+SPECS: list[type[Spec]] = list(get_args(get_args(RequirementSpec)[0]))
 
 
 def normal(value: float, error: float = 0.1) -> Estimate:
