@@ -99,7 +99,7 @@ def test_what_could_have_been_seen_is_on_the_card() -> None:
     assert b.undecidable.endswith(f"and 50 are needed; a gate could have seen a difference of {b.detectable:.2f} or more")
     assert tiny.detectable is suites["few"] is suites["grading"] is None
     assert tiny.undecidable.endswith("and 5 are needed; no difference could have been seen")
-    assert f"could have seen a difference of {b.detectable:.2f}" in evidence(measure(frame, spec, "gate"), "toy", 1).undecidable["grading"]
+    assert f"could have seen a difference of {b.detectable:.2f}" in evidence(measure(frame, spec, "gate"), "toy").undecidable["grading"]
     page = Console(width=250, record=True, file=io.StringIO())
     page.print(scorecard_table(found))
     assert f"+{a.detectable:.2f}" in page.export_text()

@@ -12,7 +12,7 @@ import torch
 from radisim_cl.data.loader import Loader
 from radisim_cl.losses._base import Term
 from radisim_cl.models.build import NOTHING
-from radisim_cl.specs.curriculum import TrainSpec
+from radisim_cl.specs.curriculum import HealthSpec, TrainSpec
 from radisim_cl.specs.losses import ClipLossSpec, LossSpec, MultiPositiveLossSpec
 from radisim_cl.train.engine import Engine
 from radisim_cl.train.loop import Weighted, train_stage
@@ -37,6 +37,10 @@ class Counting:
         """Done."""
         return True
 
+    def gradients_finite(self) -> bool:
+        """As far as anybody knows."""
+        return True
+
     def mean(self, value: torch.Tensor) -> float:
         """Of one rank."""
         return float(value)
@@ -45,7 +49,7 @@ class Counting:
 def totals(specs: list[LossSpec], start: int, stop: int) -> list[float]:
     """The stage's sum at each step, of losses that are 1."""
     here, losses = Counting(), [Weighted(s.kind, s, lambda f, b: Term(torch.tensor(1.0), 1)) for s in specs]
-    steps = train_stage(cast(Engine, here), cast(Loader, here), losses, NOTHING, TrainSpec(share=1, lr=1e-3), 10, start, stop)
+    steps = train_stage(cast(Engine, here), cast(Loader, here), losses, NOTHING, TrainSpec(share=1, lr=1e-3), 10, start, stop, HealthSpec(), [])
     return [s.losses["total"] for s in steps]
 
 
