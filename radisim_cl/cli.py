@@ -60,15 +60,26 @@ def run(
 def resume(
     run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest unfinished one under runs/.")] = None,
     stage: Annotated[str | None, typer.Option(help="Go back to the state in which this stage began: its name, or its number from 1.")] = None,
+    fork: Annotated[str | None, typer.Option(help="Leave the run as it is, and go on under a changed plan in a new one: a name under runs/, or a "
+                                                  "path.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="With --fork: change a field of what is to come.")] = None,
+    curriculum: Annotated[str | None, typer.Option(help="With --fork: the edited curriculum file.")] = None,
     nproc: Nproc = None,
 ) -> None:
-    """Go on with a run, exactly as if it had not been interrupted."""
+    """Go on with a run, exactly as if it had not been interrupted; or, forked, under another plan from where it is."""
     from radisim_cl.runs import directory
 
-    folder = directory.find(run, unfinished=True)
+    folder = directory.find(run, unfinished=fork is None)
     if run is None:
         out.print(f"resuming {folder}", highlight=False)
-    if stage is not None:
+    if (set_ or curriculum) and fork is None:
+        raise InputError("--set and --curriculum change the plan of a run, which takes --fork NEW; the run itself stays as it is")
+    if fork is not None:
+        from radisim_cl.runs.forking import fork as forked
+
+        folder = forked(folder, Path(fork) if "/" in fork else Path("runs") / fork, stage, set_ or (), curriculum)
+        out.print(f"forked into {folder}", highlight=False)
+    elif stage is not None:
         out.print(f"going back to the beginning of {directory.rewind(folder, stage)}", highlight=False)
     _execute(folder, nproc)
 
@@ -136,7 +147,7 @@ def bench(
 @app.command()
 def status(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest one under runs/.")] = None,
            svg: Annotated[Path | None, typer.Option(help="Also draw what is shown into this file.")] = None) -> None:
-    """Tell what happened in a run and where it is; the result, if it has finished."""
+    """Tell where a run is, stage by stage; the result, if it has finished."""
     from radisim_cl.records.ledger import read
     from radisim_cl.records.state import fold
     from radisim_cl.runs.directory import find, load_plan
@@ -147,13 +158,27 @@ def status(run: Annotated[str | None, typer.Argument(help="A run by name or path
     state = fold(events)
     page = Console(width=150, record=True) if svg else out
     page.print(f"[bold]{folder}[/bold] {note}", highlight=False)
-    page.print(status_table(events, state, load_plan(folder).notice), highlight=False)
+    page.print(status_table(state, load_plan(folder)), highlight=False)
     if state.status == "finished":
         from radisim_cl.runs.scores import result
 
         page.print(scorecard_table(result(folder, state)))
     if svg:
         save_picture(page, svg, f"radisim-cl status {folder.name}")
+
+
+@app.command()
+def log(run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest one under runs/.")] = None) -> None:
+    """Tell what happened in a run and why, from the beginning: what was trained, scored, decided, skipped, lost and resumed."""
+    from radisim_cl.records.ledger import read
+    from radisim_cl.records.state import fold
+    from radisim_cl.runs.directory import find, load_plan
+    from radisim_cl.runs.tables import log_table
+
+    folder = find(run, unfinished=False)
+    events, note = read(folder)
+    out.print(f"[bold]{folder}[/bold] {note}", highlight=False)
+    out.print(log_table(events, fold(events), load_plan(folder)), highlight=False)
 
 
 @app.command()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +40,28 @@ class World:
         return self.root / "curricula" / "toy.yaml"
 
     def cli(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`radisim-cl ARGS` in the world's folder."""
+        """`radisim-cl ARGS` in the world's folder, in this process: one that imports torch first would take most of a test's time."""
+        from radisim_cl.cli import main
+
+        said, complained, code = io.StringIO(), io.StringIO(), 0
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), redirect_stderr(complained):
+            patched.chdir(self.root)
+            patched.setattr(sys, "argv", ["radisim-cl", *args])
+            for name, value in environment.items():
+                patched.setenv(name, value)
+            try:
+                main()
+            except SystemExit as e:
+                code = int(e.code or 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        return subprocess.CompletedProcess(args, code, said.getvalue(), complained.getvalue())
+
+    def process(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The same in a process of its own."""
         env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-        return subprocess.run([sys.executable, "-m", "radisim_cl", *args], cwd=self.root, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run([sys.executable, "-m", "radisim_cl", *args], cwd=self.root, env=env, capture_output=True, text=True, timeout=600)
 
     def edit(self, file: str, **changes: object) -> None:
         """Replaces top-level fields of one of the world's YAML files."""

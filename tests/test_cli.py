@@ -22,7 +22,7 @@ HEAVY = ("torch", "torchvision", "open_clip", "deepspeed")
 LOOKING = [
     "--help", "run --help", f"validate {CURRICULUM}", f"plan {CURRICULUM}", f"plan {CURRICULUM} --json", "schema", "schema benchmark", "ls curricula",
     "ls stages", "ls benchmarks", "ls catalogs", "ls templates", "ls losses", "ls gates", "ls protocols", "ls models", "ls runs",
-    "ls sources --catalog toy --benchmark toy", "ls subtasks --catalog toy --benchmark toy", "status", "status toy",
+    "ls sources --catalog toy --benchmark toy", "ls subtasks --catalog toy --benchmark toy", "status", "status toy", "log", "log toy",
     "corpus check drawn --against toy --catalog toy", "corpus check --help",
 ]
 # Runs every command of argv in one process; prints, by command, the heavy modules that it brought and what ended it.
@@ -81,7 +81,8 @@ def test_the_probe_would_see_a_library_being_loaded(tmp_path: Path) -> None:
     ("ls subtasks --catalog toy --benchmark toy", ["mod.three", "anat.mass", "auc", "images on the gate split"]),
     ("corpus check drawn --against toy --catalog toy", ["training pairs of drawn against", "Nothing in common, by patient, file or picture"]),
     ("corpus check --help", ["benchmark", "suspected", "--json"]),
-    ("status", ["runs/toy", "started: toy, seed 3"]),
+    ("status", ["runs/toy", "to come"]),
+    ("log", ["runs/toy", "started: toy, seed 3"]),
 ])
 def test_looking_shows_what_there_is(looked: tuple[dict[str, list[str]], dict[str, str]], command: str, words: list[str]) -> None:
     for word in words:
@@ -95,7 +96,7 @@ def test_the_plan_as_json_is_the_plan(looked: tuple[dict[str, list[str]], dict[s
 
 
 def test_the_digest_does_not_depend_on_the_process(shared_world: World) -> None:
-    plans = [shared_world.cli("plan", CURRICULUM, "--json", PYTHONHASHSEED=seed) for seed in ("1", "2")]
+    plans = [shared_world.process("plan", CURRICULUM, "--json", PYTHONHASHSEED=seed) for seed in ("1", "2")]
     assert [p.returncode for p in plans] == [0, 0], plans[0].stderr
     one, other = (Plan.model_validate_json(p.stdout) for p in plans)
     assert one.differences(other) == []
@@ -136,6 +137,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     (["run", "toy", "--nproc", "3"], ["global_batch 16", "3 ranks"]),
     (["run", "toy", "--nproc", "2", "--set", "profiles.laptop.micro_batch=3"], ["16 / (3 x 2) = 2.66667", "divide the 8 pairs of a rank"]),
     (["status"], ["no run under runs/"]),
+    (["log", "other"], ["no run 'other'"]),
     (["status", "other"], ["no run 'other'"]),
     (["resume", "other"], ["no run 'other'"]),
 ])

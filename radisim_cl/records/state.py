@@ -104,6 +104,13 @@ class RunState:
         """Name of the stage in progress; of the last one when all are accepted."""
         return self.names[min(self.stage, len(self.names) - 1)]
 
+    def trained(self, stage: str) -> int:
+        """Optimizer steps in a stage, extensions included, along the path to here."""
+        if stage not in self.entries:
+            return 0
+        later = next((n for n in self.names[self.names.index(stage) + 1 :] if n in self.entries), None)
+        return (self.entries[later].checkpoint.total if later else self.total) - self.entries[stage].checkpoint.total
+
     @property
     def flagged(self) -> list[str]:
         """Accepted stages whose gate said no, and whose policy went on all the same."""
@@ -126,6 +133,8 @@ class RunState:
             case ev.Forked():
                 self.plan, self.names, self.reserve, self.status = e.plan, e.stages, e.reserve, "running"
                 self.exit_code, self.error = 0, ""
+                if self.decided and self.decided.decision == "stop":  # its policy may be another now; the look is the same
+                    self.decided, self.scored, self.look = None, self.looks[-1], self.look - 1
             case ev.StageStarted():
                 assert self.checkpoint is not None
                 self.entries[e.stage] = Entry(self.checkpoint, self.reserve, self.looks[-1] if self.looks else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -34,7 +35,8 @@ def create(plan: Plan, run: Path, nproc: int) -> None:
         old = load_plan(run)
         if old.digest() != plan.digest():
             changed = "\n  ".join(plan.differences(old)[:40])
-            raise InputError(f"{run} was started from another plan; use another --out, or take the change back:\n  {changed}")
+            raise InputError(f"{run} was started from another plan; use another --out, take the change back, or go on from here with "
+                             f"`radisim-cl resume {run} --fork NEW --curriculum FILE`:\n  {changed}")
     elif run.is_dir() and any(run.iterdir()):
         raise InputError(f"{run} is not empty and not a run; choose another --out")
     run.mkdir(parents=True, exist_ok=True)
@@ -94,8 +96,14 @@ def ended(run: Path) -> bool:
     now = state(run)
     if now.status == "stopped":
         raise GateStopped(f"{run} was stopped by the gate of {now.name!r}: {'; '.join(now.decisions[-1].reasons)}\n"
-                          f"`radisim-cl resume {run} --stage {now.name}` tries the stage again.")
+                          + another_try(run, now.name))
     return now.status == "finished"
+
+
+def another_try(run: Path, stage: str) -> str:
+    """What can be done about a gate that said stop."""
+    return (f"`radisim-cl resume {run} --stage {stage}` tries the stage again; `radisim-cl resume {run} --fork NEW --set stages.{stage}.gate.then="
+            "advance_flagged` goes on under another policy.")
 
 
 def rewind(run: Path, stage: str) -> str:
@@ -108,18 +116,31 @@ def rewind(run: Path, stage: str) -> str:
     Raises:
         InputError: no such stage, or one that has not begun.
     """
-    names = state(run).names
-    if stage.isdigit() and 1 <= int(stage) <= len(names):
-        stage = names[int(stage) - 1]
-    if stage not in names:
-        listed = ", ".join(f"{i} {n}" for i, n in enumerate(names, 1))
-        raise InputError(f"--stage {stage}: no such stage; there are {listed}")
     with locked(run):
         ledger = Ledger(run)
-        now = fold(ledger.events)
-        if stage not in now.entries:
-            raise InputError(f"--stage {stage}: has not begun; {now.names[now.stage]!r} is in progress")
-        ledger.append(ev.Rewound(stage=stage, checkpoint=now.entries[stage].checkpoint.tag))
+        name = stage_named(ledger.events, stage)
+        ledger.append(ev.Rewound(stage=name, checkpoint=fold(ledger.events).entries[name].checkpoint.tag))
+    return name
+
+
+def stage_named(events: Sequence[ev.AnyEvent], stage: str) -> str:
+    """The name of a stage that has begun.
+
+    Args:
+        events: of the run's ledger.
+        stage: a name, or a number from 1.
+
+    Raises:
+        InputError: no such stage, or one that has not begun.
+    """
+    now = fold(events)
+    if stage.isdigit() and 1 <= int(stage) <= len(now.names):
+        stage = now.names[int(stage) - 1]
+    if stage not in now.names:
+        listed = ", ".join(f"{i} {n}" for i, n in enumerate(now.names, 1))
+        raise InputError(f"--stage {stage}: no such stage; there are {listed}")
+    if stage not in now.entries:
+        raise InputError(f"--stage {stage}: has not begun; {now.names[now.stage]!r} is in progress")
     return stage
 
 

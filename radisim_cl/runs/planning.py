@@ -37,19 +37,20 @@ Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
-def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
+def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = None) -> Plan:
     """Resolves a curriculum against its catalog and benchmark.
 
     Args:
         spec: from `load`.
         near: folder beside which `benchmarks/`, `catalogs/` and `templates/` are looked for first.
+        like: a plan whose benchmark, catalog and templates are taken instead.
 
     Raises:
         SpecError: every problem, each with file, line, field and what to do.
     """
     problems: list[Problem] = []
-    benchmark = _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
-    catalog = _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
+    benchmark = like.benchmark if like else _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
+    catalog = like.catalog if like else _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
     problems += _scale_problems(spec)
     refused = bool(catalog and catalog.phantom and spec.scale.synthetic == "refuse")
     if refused and catalog:
@@ -58,7 +59,8 @@ def plan(spec: CurriculumSpec, near: Path | None = None) -> Plan:
     if benchmark is None or catalog is None or refused:
         raise SpecError(problems)
     catalog = ready(catalog)
-    templates = _get(problems, catalog, ("templates",), lambda: load_templates(catalog.templates, near) if catalog.templates else None)
+    templates = like.templates if like else _get(problems, catalog, ("templates",),
+                                                 lambda: load_templates(catalog.templates, near) if catalog.templates else None)
     problems += _gate_problems(spec, benchmark)
     if not Path(catalog.root).is_dir():
         problems.append(catalog.problem(("root",), f"{catalog.root} is not a folder; it should hold the corpora of catalog {catalog.name!r}"))

@@ -37,10 +37,11 @@ from radisim_cl.records.ledger import Ledger
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.registry import plugin
 from radisim_cl.runs import checkpoints, scores
-from radisim_cl.runs.directory import load_plan, versions
+from radisim_cl.runs.directory import another_try, load_plan, versions
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.progress import Reporter
 from radisim_cl.runs.signals import StopRequest
+from radisim_cl.runs.watchdog import Watchdog
 from radisim_cl.specs.gates import GateSpec
 from radisim_cl.specs.plan import StagePlan
 from radisim_cl.train.engine import Engine, init_distributed
@@ -136,7 +137,7 @@ class Runner:
         if state.decided.decision == "stop":
             self._record(ev.RunStopped(stage=name))
             raise GateStopped(f"the gate of {name!r} was not passed:\n  " + "\n  ".join(state.decided.reasons)
-                              + f"\nThe run is whole: {self.run}. `radisim-cl resume {self.run} --stage {name}` tries the stage again.")
+                              + f"\nThe run is whole: {self.run}. {another_try(self.run, name)}")
         if not state.reported:
             self._score("report", name, state.look)
         folder = f"export/{state.stage + 1}-{name}"
@@ -177,33 +178,36 @@ class Runner:
         kept = state.checkpoint if state.batch else None
         before, drawn, recent = state.total - state.batch, Counter(kept.drawn if kept else {}), list(kept.losses if kept else [])
         mine: Counter[str] = Counter()
-        for step in train_stage(self.engine, loader, losses, beside, spec, state.planned, state.batch, state.target, scale.health, recent,
-                                state.skipped):
-            mine.update(step.drawn)
-            self.report.step(step, state.target)
-            if self.board and step.losses:
-                used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
-                self._plot(step.losses | used | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
-            if step.ailment:
-                self._skip(stage, step)
-                if step.ailment != "loss not finite":
-                    self._train(stage, entry)  # from the checkpoint that was loaded again
-                    return
-            stopping = not self.engine.all_true(not self.stop.received)
-            due = step.batch == state.target
-            if due or stopping or step.batch % scale.save_every == 0:
-                for counts in self.engine.gather(dict(mine)):
-                    drawn.update(counts)
-                mine.clear()
-                why: Why = "look" if due else "signal" if stopping else "periodic"
-                asked = mixture.asked(step.batch, state.since, state.asked)
-                self._commit(why, name, step.batch, before + step.batch, dict(drawn), asked, recent)
-            if stopping:
-                raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
-                                  f"`radisim-cl resume {self.run}` goes on")
+        steps = train_stage(self.engine, loader, losses, beside, spec, state.planned, state.batch, state.target, scale.health, recent, state.skipped)
+        with Watchdog(self.run, self.engine.rank, self.engine.world, scale.patience) as watchdog:
+            for step in steps:
+                watchdog.step(step.batch)
+                mine.update(step.drawn)
+                self.report.step(step, state.target)
+                if self.board and step.losses:
+                    used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
+                    self._plot(step.losses | used | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
+                if step.ailment:
+                    self._skip(stage, step)
+                    if step.ailment != "loss not finite":
+                        break
+                stopping = not self.engine.all_true(not self.stop.received)
+                due = step.batch == state.target
+                if due or stopping or step.batch % scale.save_every == 0:
+                    for counts in self.engine.gather(dict(mine)):
+                        drawn.update(counts)
+                    mine.clear()
+                    why: Why = "look" if due else "signal" if stopping else "periodic"
+                    asked = mixture.asked(step.batch, state.since, state.asked)
+                    self._commit(why, name, step.batch, before + step.batch, dict(drawn), asked, recent)
+                if stopping:
+                    raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
+                                      f"`radisim-cl resume {self.run}` goes on")
+        if state.batch < state.target:  # weights were harmed, and those of the newest checkpoint are back
+            self._train(stage, entry)
 
     def _skip(self, stage: StagePlan, step: Step) -> None:
-        """Records what was wrong with a step. Where weights were harmed, goes back to the newest checkpoint, and the steps since then are passed over.
+        """Records what was wrong with a step. Where weights were harmed, loads the newest checkpoint, and the steps that led there are passed over.
 
         Raises:
             RadisimError: that has happened too often in this attempt.

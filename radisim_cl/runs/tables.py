@@ -120,13 +120,43 @@ def _detects(difference: float | None) -> str:
     return f"+{difference:.2f}" if difference else "-"
 
 
-def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "") -> RenderableType:
+def status_table(state: RunState, plan: Plan) -> RenderableType:
+    """Where a run is: a line a stage, and what is left to spend.
+
+    Args:
+        state: of the run.
+        plan: of the run.
+    """
+    batch, table = plan.curriculum.scale.global_batch, Table(title_justify="left")
+    for column in ("", "stage", "samples", "looks", "gate", "said"):
+        table.add_column(column, justify="right" if column in ("", "samples", "looks") else "left")
+    for i, stage in enumerate(plan.stages):
+        name = stage.spec.name
+        said = [d for d in state.decisions if d.stage == name]
+        here = i == state.stage and state.started
+        if name in state.accepted and said:
+            last = said[-1]
+            word = {True: "passed", False: "not passed", None: "undecided"}[last.passed] + f" ({last.mode})" * (last.mode != "enforce")
+            word += "; advanced all the same" * (last.decision == "advance_flagged")
+        else:
+            word = f"in progress, attempt {state.attempt + 1}" if here else "to come"
+        reached = f"{state.trained(name) * batch:,}" + f" of {state.target * batch:,}" * here
+        table.add_row(str(i + 1), name, reached, str(len(said)), word, "\n".join(said[-1].reasons) if said else "")
+    spare = state.reserve * batch
+    lines = [f"{state.status}{f'; rewound {state.rewinds} times' if state.rewinds else ''}; {(state.total + state.abandoned) * batch:,} samples seen"
+             + f", {state.abandoned * batch:,} of them on paths that were left" * bool(state.abandoned) + f"; {spare:,} in reserve" * bool(spare)]
+    if state.status == "failed":
+        lines.append(f"ended with exit code {state.exit_code}: {state.error}")
+    return Group(table, *(Text(line) for line in (*lines, state.notice, plan.notice) if line))
+
+
+def log_table(events: Sequence[ev.AnyEvent], state: RunState, plan: Plan) -> RenderableType:
     """The story of a run: a line an event that decided something.
 
     Args:
         events: of the ledger.
         state: their fold.
-        notice: the catalog's.
+        plan: of the run.
     """
     table = Table(show_header=False, box=None, padding=(0, 1))
     for e in events:
@@ -166,11 +196,9 @@ def status_table(events: Sequence[ev.AnyEvent], state: RunState, notice: str = "
             case _:
                 continue
         table.add_row(e.time[:19].replace("T", " "), told)
-    last = f"at step {state.batch} of {state.target} of stage {state.name}" if state.started else ""
-    mark = f"; rewound {state.rewinds} times" if state.rewinds else ""
-    ended = state.status == "finished" and not mark
-    below = [Text(f"{state.status}{mark} {last}".strip())] * (not ended) + [Text(notice)] * bool(notice)
-    return Group(table, *below) if below else table
+    mark = f"; rewound {state.rewinds} times" * bool(state.rewinds)
+    where = f", at step {state.batch} of {state.target} of stage {state.name}" * (state.started and state.status != "finished")
+    return Group(table, *(Text(line) for line in (f"{state.status}{mark}{where}", state.notice, plan.notice) if line))
 
 
 def save_picture(page: Console, path: Path, title: str) -> None:

@@ -170,6 +170,8 @@ class ProfileSpec(Spec):
     """What becomes of losses and gradients that are not finite, and of spikes."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints inside a stage."""
+    patience: float = Field(1800.0, ge=0)
+    """Seconds that a step may take before the run ends and names the rank that hangs; 0 waits without end. Scoring does not count."""
     synthetic: Literal["allow", "refuse"] = "allow"
     """Whether a catalog of synthetic images may be trained on at this scale."""
     gates: Literal["enforce", "observe", "off"] | None = None
@@ -265,3 +267,13 @@ def load(
     return CurriculumSpec.from_node(root)
 
 
+def stored(plan: Path, overrides: Sequence[str] = ()) -> CurriculumSpec:
+    """The curriculum that a run's `plan.yaml` holds, with `--set` applied.
+
+    Raises:
+        SpecError: an assignment does not fit.
+    """
+    root = read(plan).value["curriculum"]
+    for text in overrides:
+        override(root, text)
+    return CurriculumSpec.from_node(root)

@@ -121,6 +121,8 @@ class AnyOfSpec(Spec):
 
 RequirementSpec = Annotated[ThresholdSpec | RetentionSpec | PlateauSpec | AllOfSpec | AnyOfSpec, Field(discriminator="kind")]
 """One requirement of a gate."""
+for _nested in (AllOfSpec, AnyOfSpec):
+    _nested.model_rebuild(force=True)  # so that the annotation of `requires` is the union, and not its name
 
 
 def leaves(requires: Sequence[RequirementSpec], at: Place = ()) -> Iterator[tuple[Place, ThresholdSpec | RetentionSpec | PlateauSpec]]:

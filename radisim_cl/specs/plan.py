@@ -198,7 +198,7 @@ class Plan(Spec):
     def identity(self) -> dict[str, Any]:
         """What makes two plans the same: not where the data lies, how many threads read it, or how long it takes here."""
         out = self.model_dump(mode="json", exclude={"estimates": True, "catalog": {"root"}, "curriculum": {"stages", "profiles"}})
-        return out | {"scale": self.curriculum.scale.model_dump(mode="json", exclude={"readers", "image_cache", "save_every"})}
+        return out | {"scale": self.curriculum.scale.model_dump(mode="json", exclude={"readers", "image_cache", "save_every", "patience"})}
 
     def digest(self) -> str:
         """Hex SHA-256 of `identity()`."""

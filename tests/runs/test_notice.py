@@ -19,7 +19,7 @@ from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
 from radisim_cl.runs import directory, planning, scores
-from radisim_cl.runs.tables import plan_table, scorecard_table, status_table
+from radisim_cl.runs.tables import log_table, plan_table, scorecard_table, status_table
 from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
 from radisim_cl.specs.curriculum import ModelSpec, load
 from radisim_cl.specs.plan import OverlapPlan, Plan
@@ -79,7 +79,8 @@ def test_status_and_its_picture(drawn: Plan, real: Plan, shared_world: World, tm
     for name, plan in (("drawn", drawn), ("real", real)):
         directory.create(plan, tmp_path / name, 1)
         events, _ = read(tmp_path / name)
-        assert (SYNTHETIC in page(status_table(events, fold(events), plan.catalog.notice))) == (name == "drawn")
+        for table in (status_table(fold(events), plan), log_table(events, fold(events), plan)):
+            assert (SYNTHETIC in page(table)) == (name == "drawn")
         told = shared_world.cli("status", str(tmp_path / name), "--svg", str(tmp_path / f"{name}.svg"))
         assert told.returncode == 0, told.stderr
         svg = (tmp_path / f"{name}.svg").read_text().replace("&#160;", " ")

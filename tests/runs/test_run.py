@@ -105,9 +105,12 @@ def test_starting_a_finished_run_again_is_done_at_once(done: tuple[World, Path])
     assert (done[1] / "ledger.jsonl").read_bytes() == before
 
 
-def test_status_tells_what_happened(done: tuple[World, Path]) -> None:
+def test_log_tells_what_happened_and_status_where_it_is(done: tuple[World, Path]) -> None:
+    told = done[0].cli("log", "toy").stdout
+    for words in ("stage modality", "gate, look 1 (enforce): passed", "accepted: export/2-anatomy", "finished"):
+        assert words in told
     told = done[0].cli("status", "toy").stdout
-    for words in ("stage modality", "gate, look 1 (enforce): passed", "accepted: export/2-anatomy", "finished", "report split"):
+    for words in ("modality", "160", "passed", "finished; 320 samples seen; 80 in reserve", "report split"):
         assert words in told
 
 
@@ -190,7 +193,7 @@ def test_modes_that_do_not_act(world: World, mode: str, passed: bool | None) -> 
 
 
 def test_two_ranks_see_the_same_samples_and_finish(done: tuple[World, Path], world: World) -> None:
-    told = world.cli("run", "toy", "--nproc", "2", "--set", "profiles.laptop.zero=1")
+    told = world.process("run", "toy", "--nproc", "2", "--set", "profiles.laptop.zero=1")
     assert told.returncode == 0, told.stderr
 
     def realised(run: Path) -> list[dict[str, int]]:
