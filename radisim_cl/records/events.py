@@ -93,6 +93,8 @@ class CheckpointCommitted(Event):
     """Pairs seen in this stage along the path that led here, by `source/modality`."""
     asked: dict[str, float]
     """What the mixture's shares ask for, the same way."""
+    world: int = 0
+    """Ranks that wrote it; 0: as many as read it."""
     losses: list[float] = []
     """Of the last steps, total and in order: what a spike is told by."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,10 +55,16 @@ class Ledger:
         """Numbers, writes and fsyncs an event."""
         stamped = event.model_copy(update={"number": len(self.events), "time": datetime.now(UTC).isoformat(timespec="seconds")})
         new = not self.path.exists()
-        with self.path.open("ab") as f:
-            f.write(stamped.model_dump_json().encode() + b"\n")
-            f.flush()
-            os.fsync(f.fileno())
+        before = 0 if new else self.path.stat().st_size
+        try:
+            with self.path.open("ab") as f:
+                f.write(stamped.model_dump_json().encode() + b"\n")
+                f.flush()
+                os.fsync(f.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self.path, before)  # a part of a line would hide what is written after it
+            raise
         if new:
             fsync(self.path.parent)
         self.events.append(stamped)

@@ -20,11 +20,29 @@ from radisim_cl.train.engine import Engine
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_FULL = 2**26
+"""Bytes free below which a disk is as good as full."""
 
 
 def save(engine: Engine, run: Path, tag: str) -> str:
-    """Writes `checkpoints/<tag>`; the digest of its manifest, on every rank. Called by all ranks."""
-    folder, temporary = run / "checkpoints" / tag, run / "checkpoints" / f".{tag}.tmp"
+    """Writes `checkpoints/<tag>`; the digest of its manifest, on every rank. Called by all ranks.
+
+    Raises:
+        RadisimError: the disk is full or cannot be written; older checkpoints are whole.
+    """
+    try:
+        return _save(engine, run / "checkpoints", tag)
+    except (OSError, RuntimeError) as e:
+        free = shutil.disk_usage(run).free
+        if isinstance(e, RuntimeError) and free > _FULL:  # torch tells of a full disk by a RuntimeError, and of other things too
+            raise
+        told = str(e).splitlines()[0] if isinstance(e, OSError) else "the disk is full"
+        raise RadisimError(f"checkpoint {tag} cannot be written to {run / 'checkpoints'}: {told}; {free / 2**20:,.0f} MiB are free there. Make "
+                           "room, or make it writable, and start the run again: it goes on from its newest whole checkpoint.") from e
+
+
+def _save(engine: Engine, home: Path, tag: str) -> str:
+    folder, temporary = home / tag, home / f".{tag}.tmp"
     if engine.rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -57,13 +75,13 @@ def load(engine: Engine, run: Path, checkpoint: CheckpointCommitted, verified: b
         verified: rank 0 has just compared every digest.
 
     Raises:
-        RadisimError: a file is missing, of another size or digest, or written by another version or number of ranks.
+        RadisimError: a file is missing, of another size or digest, or written by another version.
     """
     problem = engine.broadcast(damage(run / "checkpoints" / checkpoint.tag, checkpoint.manifest) if engine.rank == 0 and not verified else "")
     if problem:
         raise RadisimError(f"checkpoint {checkpoint.tag} cannot be used: {problem}. Restore it from a copy, or go back to the start of "
                            "a stage with `resume --stage`. Nothing was changed.")
-    engine.load(run / "checkpoints", checkpoint.tag)
+    engine.load(run / "checkpoints", checkpoint.tag, checkpoint.world or engine.world)
 
 
 def fallback(run: Path, events: Sequence[AnyEvent]) -> FellBack | None:
@@ -74,8 +92,13 @@ def fallback(run: Path, events: Sequence[AnyEvent]) -> FellBack | None:
         events: of its ledger.
 
     Raises:
-        RadisimError: no checkpoint since the run last went back can be used.
+        RadisimError: no checkpoint since the run last went back can be used; or the ledger does not know what lies on disk.
     """
+    known = {e.tag for e in events if isinstance(e, CheckpointCommitted)}
+    unknown = sorted(p.name for p in (run / "checkpoints").glob("[!.]*") if p.name not in known)
+    if len(unknown) > 1:  # one may have been written when the run was killed before its event was
+        raise RadisimError(f"{run}: the ledger does not know the checkpoints {', '.join(unknown)}, so lines of it are lost; restore the ledger from a "
+                           "copy, or remove these folders to go on from what it knows. Nothing was changed.")
     reasons: dict[str, str] = {}
     k = len(events) - 1
     while k >= 0:

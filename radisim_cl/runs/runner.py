@@ -9,6 +9,7 @@ import copy
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -74,14 +75,13 @@ def resume(run: Path) -> RunState:
             return Runner(run, ledger).go()
         except GateStopped:
             raise
-        except Interrupted as e:
-            ledger.append(ev.RunFailed(exit_code=e.exit_code, error=str(e)))
-            raise
         except Exception as e:
-            if not isinstance(e, RadisimError):
-                (run / "fault.log").write_text(traceback.format_exc())
-            code = e.exit_code if isinstance(e, RadisimError) else EXIT_FAULT
-            ledger.append(ev.RunFailed(exit_code=code, error=f"{type(e).__name__}: {e}".splitlines()[0]))
+            told = isinstance(e, RadisimError)
+            with suppress(OSError):  # where nothing can be written any more, what was wrong is more to the point
+                if not told:
+                    (run / "fault.log").write_text(traceback.format_exc())
+                words = str(e) if told else f"{type(e).__name__}: {e}"
+                ledger.append(ev.RunFailed(exit_code=e.exit_code if isinstance(e, RadisimError) else EXIT_FAULT, error=words.splitlines()[0]))
             raise
 
 
@@ -292,7 +292,8 @@ class Runner:
         tag = f"{stage}-{self.state.attempt}-{batch:07d}" if stage else "initial"
         manifest = checkpoints.save(self.engine, self.run, tag)
         self._record(ev.CheckpointCommitted(tag=tag, manifest=manifest, stage=stage, attempt=self.state.attempt, batch=batch, total=total,
-                                            why=why, drawn=drawn, asked=asked, losses=list(losses)))
+                                            why=why, drawn=drawn, asked=asked, world=self.engine.world,
+                                            losses=list(losses)))
         if self.board and why == "look":
             for part, n in asked.items():
                 self._plot({f"mixture_asked/{stage}/{part}": n, f"mixture_realised/{stage}/{part}": drawn.get(part, 0)}, total)

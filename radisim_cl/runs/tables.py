@@ -134,12 +134,11 @@ def status_table(state: RunState, plan: Plan) -> RenderableType:
         name = stage.spec.name
         said = [d for d in state.decisions if d.stage == name]
         here = i == state.stage and state.started
-        if name in state.accepted and said:
+        word = f"in progress, attempt {state.attempt + 1}" * (here and state.status != "stopped") or "to come" * (not said)
+        if said and not (here and word):
             last = said[-1]
             word = {True: "passed", False: "not passed", None: "undecided"}[last.passed] + f" ({last.mode})" * (last.mode != "enforce")
             word += "; advanced all the same" * (last.decision == "advance_flagged")
-        else:
-            word = f"in progress, attempt {state.attempt + 1}" if here else "to come"
         reached = f"{state.trained(name) * batch:,}" + f" of {state.target * batch:,}" * here
         table.add_row(str(i + 1), name, reached, str(len(said)), word, "\n".join(said[-1].reasons) if said else "")
     spare = state.reserve * batch

@@ -12,6 +12,8 @@ import ctypes
 import itertools
 import os
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -250,19 +252,50 @@ class Engine:
         client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state())}}
         self._engine.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
 
-    def load(self, folder: Path, tag: str) -> None:
+    def load(self, folder: Path, tag: str, world: int) -> None:
         """Reads what `save` wrote; the caller has verified the digests.
 
+        Of another number of ranks, ZeRO's partitions are merged first (DeepSpeed's universal checkpoints), and rank r takes the random state of
+        rank r modulo that number.
+
+        Args:
+            folder: of the checkpoints.
+            tag: of the one wanted.
+            world: ranks that wrote it.
+
         Raises:
-            RadisimError: written by another number of ranks.
+            RadisimError: it cannot be converted.
         """
-        found, client = self._engine.load_checkpoint(str(folder), tag=tag)
+        config, merged = self._engine._config, folder / f".{tag}.universal"
+        config.load_universal_checkpoint = world != self.world and self._engine.zero_optimization_stage() > 0
+        if config.load_universal_checkpoint:
+            problem = self.broadcast(_merge(folder / tag, merged / tag) if self.rank == 0 else "")
+            if problem:
+                raise RadisimError(f"{folder / tag}: written by {world} ranks, and it cannot be converted for {self.world}: {problem}; resume with "
+                                   f"--nproc {world}")
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in self._engine.optimizer.param_groups]
+        found, client = self._engine.load_checkpoint(str(merged if config.load_universal_checkpoint else folder), tag=tag)
         if found is None:
             raise RadisimError(f"{folder / tag}: DeepSpeed found no checkpoint there")
-        kept = client[_CLIENT]
-        if kept["world"] != self.world:
-            raise RadisimError(f"{folder / tag}: written by {kept['world']} ranks, not {self.world}; resume with --nproc {kept['world']}")
-        _set_random_state(kept["rngs"][self.rank])
+        if config.load_universal_checkpoint:
+            for group, kept in zip(self._engine.optimizer.param_groups, groups, strict=True):  # ZeRO 3 gives all the first one's
+                group.update(kept)
+            self.barrier()
+            if self.rank == 0:
+                shutil.rmtree(merged)
+        states = client[_CLIENT]["rngs"]
+        _set_random_state(states[self.rank % len(states)])
+
+
+def _merge(checkpoint: Path, merged: Path) -> str:
+    """Writes a checkpoint of any number of ranks as one; what was wrong, or nothing."""
+    shutil.rmtree(merged.parent, ignore_errors=True)
+    merged.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(checkpoint), "--output_folder", str(merged),
+               "--inject_missing_state", "--num_extract_workers", "1", "--num_merge_workers", "1"]
+    alone = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+    done = subprocess.run(command, capture_output=True, text=True, env=alone)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no word of why"])[-1]
 
 
 def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:

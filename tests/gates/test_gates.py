@@ -211,7 +211,7 @@ def test_a_plateau_over_more_looks_than_there_were_is_not_seen() -> None:
 
 
 def test_all_of_passes_at_full_confidence_and_any_of_shares_it() -> None:
-    both = [need(0.5), need(0.6)]
+    both: list[RequirementSpec] = [need(0.5), need(0.6)]
     good, better = normal(0.5 + 0.1 * 1.7), normal(0.6 + 0.1 * 1.7)
     assert [decide(AllOfSpec(requires=both), seen(e)).passed for e in (good, better)] == [False, True]
     assert [decide(AnyOfSpec(requires=both), seen(e)).passed for e in (good, better)] == [False, True], "1.7 errors do not do at 2.5 %"

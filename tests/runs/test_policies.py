@@ -102,9 +102,9 @@ def test_a_fork_goes_on_under_another_policy_and_leaves_its_parent_alone(stopped
     world = stopped
     run, new = world.root / "runs" / "toy", world.root / "runs" / "lenient"
     before = (run / "ledger.jsonl").read_bytes()
-    stopped = world.cli("resume", "toy")
-    assert stopped.returncode == 3
-    assert "--fork NEW --set stages.anatomy.gate.then=advance_flagged" in stopped.stderr
+    refused = world.cli("resume", "toy")
+    assert refused.returncode == 3
+    assert "--fork NEW --set stages.anatomy.gate.then=advance_flagged" in refused.stderr
     done = world.cli("resume", "toy", "--fork", "lenient", "--set", "stages.anatomy.gate.on_fail=advance_flagged")
     assert done.returncode == 0, done.stderr
     assert (run / "ledger.jsonl").read_bytes() == before

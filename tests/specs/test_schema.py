@@ -127,6 +127,6 @@ def test_a_shipped_curriculum_asks_only_for_what_ships(name: str, monkeypatch: p
     spec = load(name)
     catalog, benchmark = load_catalog(spec.catalog), load_benchmark(spec.benchmark)
     assert {e.source for s in spec.stages for e in s.data.mixture} <= catalog.corpora.keys()
-    assert {r.suite for s in spec.stages for r in s.gate.requires if r.suite} <= benchmark.suites.keys()
+    assert {t for s in spec.stages for t in s.gate.targets} <= benchmark.suites.keys() | {b.id for b in benchmark.subtasks}
     assert catalog.templates is None or {e.captions for s in spec.stages for e in s.data.mixture} - {"own"} <= load_templates(
         catalog.templates).levels.keys()
