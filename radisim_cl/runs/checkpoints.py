@@ -97,8 +97,8 @@ def fallback(run: Path, events: Sequence[AnyEvent]) -> FellBack | None:
     known = {e.tag for e in events if isinstance(e, CheckpointCommitted)}
     unknown = sorted(p.name for p in (run / "checkpoints").glob("[!.]*") if p.name not in known)
     if len(unknown) > 1:  # one may have been written when the run was killed before its event was
-        raise RadisimError(f"{run}: the ledger does not know the checkpoints {', '.join(unknown)}, so lines of it are lost; restore the ledger from a "
-                           "copy, or remove these folders to go on from what it knows. Nothing was changed.")
+        raise RadisimError(f"{run}: the ledger does not know the checkpoints {', '.join(unknown)}, so lines of it are lost; restore the ledger from "
+                           "a copy, or remove these folders to go on from what it knows. Nothing was changed.")
     reasons: dict[str, str] = {}
     k = len(events) - 1
     while k >= 0:
