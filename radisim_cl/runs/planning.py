@@ -17,13 +17,17 @@ from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.data.mixture import candidates, excess, exposures, held_together, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
+from radisim_cl.records.ledger import read
+from radisim_cl.records.realised import accepted
+from radisim_cl.records.state import fold
 from radisim_cl.registry import hint
 from radisim_cl.runs.bars import Bars
 from radisim_cl.runs.embedded import ready
 from radisim_cl.runs.overlaps import Overlaps, settled
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
-from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec
+from radisim_cl.specs.controls import controlled
+from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec, YokedSpec
 from radisim_cl.specs.gates import PlateauSpec, RetentionSpec, leaves
 from radisim_cl.specs.losses import LossSpec
 from radisim_cl.specs.metrics import RANGES, rising
@@ -68,12 +72,13 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
     if catalog.templates and templates is None:
         raise SpecError(problems)
     corpora = Corpora(catalog, benchmark.version)
-    reserve, batches = _budget(spec, problems)
-    stages: list[StagePlan] = []
-    for i in range(len(spec.stages)):
-        made = _stage(spec, i, batches[i], reserve, corpora, templates, problems)
-        if made:
-            stages.append(made)
+    reserve, stages = _stages(spec, corpora, templates, problems)
+    if spec.control and not problems and (lengths := _lengths(spec, stages, reserve, problems)):
+        spec = controlled(spec, stages, lengths)
+        unfit: list[Problem] = []
+        reserve, stages = _stages(spec, corpora, templates, unfit)
+        # The control's stages are written nowhere; what is wrong with them is said of the control.
+        problems += [spec.problem(("control",), f"{p.field}: {p.message}") for p in unfit]
     asked = _asked(benchmark, corpora, problems)
     if problems:
         raise SpecError(problems)
@@ -96,7 +101,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
         curriculum=spec, benchmark=benchmark, catalog=catalog, templates=templates,
         corpora={n: CorpusPlan(pairs=len(corpora[n].frame), digest=corpora[n].digest, licences=corpora[n].licences) for n in used},
         stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps,
-        estimates=_estimates(spec, sum(batches) + reserve, scored * len(stages)),
+        estimates=_estimates(spec, sum(s.batches for s in stages) + reserve, scored * len(stages)),
     )
 
 
@@ -154,6 +159,30 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
                     out.append(spec.problem((*at, "at_least"), f"{where}: {value:g} can never be reached or never be missed; "
                                                                f"{need.metric} lies between {low:g} and {high:g}"))
     return out
+
+
+def _stages(spec: CurriculumSpec, corpora: Corpora, templates: TemplateSet | None, problems: list[Problem]) -> tuple[int, list[StagePlan]]:
+    """Steps of the reserve, and the stages that can be planned."""
+    reserve, batches = _budget(spec, problems)
+    made = [_stage(spec, i, batches[i], reserve, corpora, templates, problems) for i in range(len(spec.stages))]
+    return reserve, [stage for stage in made if stage]
+
+
+def _lengths(spec: CurriculumSpec, stages: list[StagePlan], reserve: int, problems: list[Problem]) -> dict[str, int]:
+    """Optimizer steps of each stage that a control has: the plan's, with what would be left of the reserve; yoked, those of the run that it names."""
+    if not isinstance(spec.control, YokedSpec):
+        spare = reserve if spec.scale.budget.unspent == "last_stage" else 0
+        return {s.spec.name: s.batches + spare * (s is stages[-1]) for s in stages}
+    run, names = Path(spec.control.run.format(seed=spec.seed)), [s.spec.name for s in stages]
+    events = read(run)[0] if (run / "ledger.jsonl").is_file() else []
+    lengths = {name: checkpoint.batch for name, checkpoint in accepted(events).items()}
+    if fold(events).status != "finished":
+        problems.append(spec.problem(("control", "run"), f"{run} is not a run that has finished, whose lengths the stages could take; finish it, "
+                                                         "or name another: --set control.run=FOLDER"))
+    elif list(lengths) != names:
+        problems.append(spec.problem(("control", "run"), f"{run} has the stages {', '.join(lengths)}, and these are {', '.join(names)}; name a run "
+                                                         "of the same stages: --set control.run=FOLDER"))
+    return lengths
 
 
 def _budget(spec: CurriculumSpec, problems: list[Problem]) -> tuple[int, list[int]]:

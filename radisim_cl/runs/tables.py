@@ -23,7 +23,8 @@ def plan_table(plan: Plan) -> RenderableType:
     c, scale, e = plan.curriculum, plan.curriculum.scale, plan.estimates
     model = f"{e.parameters / 1e6:.1f}M parameters, about {e.memory_gib:.1f} GiB" if e.parameters else "size not known without its configuration"
     took = f"about {e.hours * 60:.0f} minutes here, to a factor of two" if e.hours else "how long is not known for this kind of model"
-    head = Text(f"{c.name}  profile {c.profile}, catalog {plan.catalog.name}, benchmark {plan.benchmark.name} {plan.benchmark.version}, "
+    what = f"control {c.control.kind}, " if c.control else ""
+    head = Text(f"{c.name}  {what}profile {c.profile}, catalog {plan.catalog.name}, benchmark {plan.benchmark.name} {plan.benchmark.version}, "
                 f"seed {c.seed}\n"
                 f"{scale.model.arch}, {model}; global batch {scale.global_batch}, ZeRO {scale.zero}, {scale.precision}\n"
                 f"{scale.budget.samples:,} samples, of which {plan.reserve * scale.global_batch:,} in reserve for extensions (unspent: "

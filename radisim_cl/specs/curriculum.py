@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -178,6 +178,26 @@ class ProfileSpec(Spec):
     """Mode of every gate at this scale; nothing: each stage's own. A scale too small to pass gates observes them."""
 
 
+class RuleSpec(Spec):
+    """A control that follows from the curriculum alone. Its gates observe, so that it sees as many samples."""
+
+    kind: Literal["joint", "joint_restarts", "reversed", "shuffled", "ungated", "no_replay"]
+    """`joint`: everything from the start, in one stage; `joint_restarts`: the same in stages as long as the curriculum's, with their learning rates;
+    `reversed`, `shuffled` (by the seed): another order; `ungated`: the gates are off; `no_replay`: nothing of the stages already passed."""
+
+
+class YokedSpec(Spec):
+    """A control as long as a gated run came to be: its stages have that run's lengths, extensions included, and their gates are off."""
+
+    kind: Literal["yoked"]
+    """The schedule of another run."""
+    run: str
+    """Folder of the finished run; `{seed}` in it stands for the control's own seed."""
+
+
+ControlSpec = Annotated[RuleSpec | YokedSpec, Field(discriminator="kind")]
+
+
 class CurriculumSpec(Document):
     """An ordered list of stages, a benchmark that gates them, and the scales at which to run it."""
 
@@ -199,6 +219,8 @@ class CurriculumSpec(Document):
     """The profile in use. `--profile` replaces it."""
     stages: list[StageSpec] = Field(min_length=1)
     """In the order of training."""
+    control: ControlSpec | None = None
+    """What is trained instead of these stages, for comparison with them (docs/design/controls.md)."""
     overlaps_allowed: list[str] = []
     """Sources that may be trained on although the benchmark asks about patients or image files of theirs. Every page with a score then says so."""
 
