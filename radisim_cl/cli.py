@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, RadisimError
-from radisim_cl.specs.curriculum import ProfileSpec
+from radisim_cl.specs.curriculum import CurriculumSpec, ProfileSpec
 from radisim_cl.specs.plan import Plan
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ CurriculumArg = Annotated[str, typer.Argument(help="A YAML file, or the name of 
 Profile = Annotated[str | None, typer.Option(help="Scale: a key of the curriculum's `profiles`. Default: what the file says.")]
 Catalog = Annotated[str | None, typer.Option(help="What the source names stand for: a file of `catalogs/`, or its path.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `stages.grading.train.lr=1e-4`. Repeatable.")]
+Drop = Annotated[list[str] | None, typer.Option(help="Leave a stage out; the others share its samples. Repeatable.")]
+Shorter = Annotated[bool, typer.Option("--shorter", help="With --drop: nobody gets the samples of what is left out.")]
 Split = Literal["tune", "gate", "report"]
 Precision = Literal["auto", "fp32", "bf16"]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
@@ -43,10 +45,12 @@ def run(
     catalog: Catalog = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/<name of the curriculum>.")] = None,
     nproc: Nproc = None,
+    drop: Drop = None,
+    shorter: Shorter = False,
     set_: Sets = None,
 ) -> None:
     """Train a curriculum from its first stage to an exported model. Starting it again goes on where it was."""
-    plan = _plan(curriculum, profile, catalog, set_)
+    plan = _plan(curriculum, profile, catalog, set_, drop, shorter)
     from radisim_cl.runs import directory
 
     folder = out_ or Path("runs") / plan.curriculum.name
@@ -85,10 +89,10 @@ def resume(
 
 
 @app.command()
-def plan(curriculum: CurriculumArg, profile: Profile = None, catalog: Catalog = None, set_: Sets = None,
-         as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False) -> None:
+def plan(curriculum: CurriculumArg, profile: Profile = None, catalog: Catalog = None, drop: Drop = None, shorter: Shorter = False,
+         set_: Sets = None, as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False) -> None:
     """Show what a run would do: steps, mixtures with available and requested pairs, losses, subtasks, memory, time."""
-    made = _plan(curriculum, profile, catalog, set_)
+    made = _plan(curriculum, profile, catalog, set_, drop, shorter)
     from radisim_cl.runs.tables import plan_table
 
     if as_json:
@@ -110,6 +114,40 @@ def validate(curricula: Annotated[list[str], typer.Argument(help="Curriculum fil
             problems.append(str(e))
     if problems:
         raise InputError("\n".join(problems))
+
+
+@app.command()
+def ablate(
+    curricula: Annotated[list[str], typer.Argument(help="Curriculum files or names; the first is what the others are compared with.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with the seeds from 1.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at work at a time.")] = 1,
+    profile: Profile = None,
+    catalog: Catalog = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Default: runs/ablation-<name of the first curriculum>.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Also run the first curriculum without this stage. Repeatable.")] = None,
+    shorter: Shorter = False,
+    set_: Sets = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Only print a Slurm job array that does it, a run a task.")] = False,
+) -> None:
+    """Run curricula with several seeds each, and compare them. A second call runs what is missing and goes on with what was cut.
+
+    Each run has a directory of its own, <out>/<curriculum>-seed<k>, and a log beside it. One that fails does not stop the others; the exit code
+    is then 1.
+    """
+    from radisim_cl.compare import ablation
+
+    given = ablation.options(profile, catalog, set_)
+    variants = [ablation.variant(name, given, _spec(name, profile, catalog, set_, None, False)) for name in curricula]
+    for stage in drop or ():
+        without = [*given, "--drop", stage, *["--shorter"] * shorter]
+        variants.append(ablation.variant(curricula[0], without, _spec(curricula[0], profile, catalog, set_, [stage], shorter)))
+    home = out_ or Path("runs") / f"ablation-{variants[0].spec.name}"
+    runs = ablation.runs(variants, seeds, home)
+    if slurm:
+        print(ablation.slurm(runs, home))
+        return
+    if failed := ablation.Ablation(runs, jobs, out).go():
+        raise RadisimError(f"{len(failed)} of {len(runs)} runs have not finished:\n" + "\n".join(f"  {r.folder.name}: {r.error}" for r in failed))
 
 
 @app.command()
@@ -290,12 +328,22 @@ def corpus_check(
     raise typer.Exit(EXIT_INPUT if found.confirmed else EXIT_DONE)
 
 
-def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None) -> Plan:
-    from radisim_cl.files import library_file
-    from radisim_cl.runs.planning import plan as make
+def _spec(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None, drop: list[str] | None, shorter: bool) -> CurriculumSpec:
+    from radisim_cl.specs.controls import without
     from radisim_cl.specs.curriculum import load
 
+    if shorter and not drop:
+        raise InputError("--shorter goes with --drop, which says what is left out")
     spec = load(curriculum, sets or (), profile, catalog)
+    return without(spec, drop, shorter) if drop else spec
+
+
+def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None, drop: list[str] | None = None,
+          shorter: bool = False) -> Plan:
+    from radisim_cl.files import library_file
+    from radisim_cl.runs.planning import plan as make
+
+    spec = _spec(curriculum, profile, catalog, sets, drop, shorter)
     return make(spec, library_file("curricula", curriculum, Path()).resolve().parent)
 
 

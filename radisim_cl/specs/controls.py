@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256_text
@@ -47,31 +48,34 @@ def controlled(spec: CurriculumSpec, planned: Sequence[StagePlan], lengths: Mapp
         spec.profile: scale.model_copy(update={"budget": budget, "gates": gates})}})
 
 
-def without(spec: CurriculumSpec, stages: Iterable[str], same_budget: bool = True) -> CurriculumSpec:
+def without(spec: CurriculumSpec, stages: Iterable[str], shorter: bool = False) -> CurriculumSpec:
     """A curriculum with stages left out, and a name that says so.
 
     Args:
         spec: the curriculum.
         stages: names of those to leave out.
-        same_budget: the other stages share the samples of these; otherwise nobody gets them.
+        shorter: nobody gets their samples; otherwise the other stages share them.
 
     Raises:
         InputError: no such stage, or none would be left.
     """
-    names, dropped = [s.name for s in spec.stages], list(stages)
+    names, dropped = [s.name for s in spec.stages], list(dict.fromkeys(stages))
     for stage in dropped:
         if stage not in names:
             raise InputError(f"--drop {stage}: no such stage in {spec.name!r}. {hint(stage, names)}")
-    kept = [s for s in spec.stages if s.name not in dropped]
-    if not kept:
+    keep = [i for i, name in enumerate(names) if name not in dropped]
+    if not keep:
         raise InputError(f"--drop: nothing is left of {spec.name!r}, which has {', '.join(names)}")
-    out = spec.model_copy(update={"stages": kept, "name": "-".join([spec.name, "without", *dropped])})
-    if same_budget:
-        return out
-    part = sum(s.train.share for s in kept) / sum(s.train.share for s in spec.stages)
-    budget = spec.scale.budget.model_copy(update={"samples": round(spec.scale.budget.samples * part)})
-    return out.model_copy(update={"name": f"{out.name}-shorter",
-                                  "profiles": spec.profiles | {spec.profile: spec.scale.model_copy(update={"budget": budget})}})
+    name, profiles = "-".join([spec.name, "without", *dropped]), spec.profiles
+    if shorter:
+        part = sum(spec.stages[i].train.share for i in keep) / sum(s.train.share for s in spec.stages)
+        budget = spec.scale.budget.model_copy(update={"samples": round(spec.scale.budget.samples * part)})
+        name, profiles = f"{name}-shorter", profiles | {spec.profile: spec.scale.model_copy(update={"budget": budget})}
+    out = spec.model_copy(update={"name": name, "profiles": profiles, "stages": [spec.stages[i] for i in keep]})
+    if spec._node:  # so that what is wrong with a stage is still said at its line
+        written = spec._node.value["stages"]
+        out._node = replace(spec._node, value=spec._node.value | {"stages": replace(written, value=[written.value[i] for i in keep])})
+    return out
 
 
 def _replace(stage: StageSpec, part: str, **fields: object) -> StageSpec:
