@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -34,6 +35,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `
 Drop = Annotated[list[str] | None, typer.Option(help="Leave a stage out; the others share its samples. Repeatable.")]
 Shorter = Annotated[bool, typer.Option("--shorter", help="With --drop: nobody gets the samples of what is left out.")]
 Split = Literal["tune", "gate", "report"]
+Format = Literal["table", "json", "csv", "latex"]
 Precision = Literal["auto", "fp32", "bf16"]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
 
@@ -148,6 +150,42 @@ def ablate(
         return
     if failed := ablation.Ablation(runs, jobs, out).go():
         raise RadisimError(f"{len(failed)} of {len(runs)} runs have not finished:\n" + "\n".join(f"  {r.folder.name}: {r.error}" for r in failed))
+    if len(variants) > 1:
+        from radisim_cl.compare.comparison import compare
+        from radisim_cl.compare.formats import tables
+        from radisim_cl.compare.runs import finished
+
+        out.print(tables(compare(finished([str(r.folder) for r in runs]), allow_different=shorter)))
+
+
+@app.command("compare")
+def compare_(
+    runs: Annotated[list[str], typer.Argument(help="Runs by name or path, or a folder of runs such as an ablation's. The first one's curriculum is "
+                                                   "what the others are compared with.")],
+    allow_different: Annotated[bool, typer.Option("--allow-different", help="Also runs of another budget; in what they differ is said.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="JSON has all of it, CSV and LaTeX the differences.")] = "table",
+    out_: Annotated[Path | None, typer.Option("--out", help="Write it there instead of printing it.")] = None,
+) -> None:
+    """Compare finished runs by curriculum: differences over patients and over seeds, forgetting, sample efficiency, gates, cost.
+
+    Runs of one curriculum are its seeds. Those that were asked other questions are refused; so are those of another budget.
+    """
+    from radisim_cl.compare.comparison import compare
+    from radisim_cl.compare.formats import tables, written
+    from radisim_cl.compare.runs import finished
+    from radisim_cl.files import write_atomic
+
+    made = compare(finished(runs), allow_different)
+    if format_ == "table":
+        page = Console(width=150, record=True, file=io.StringIO()) if out_ else out
+        page.print(tables(made))
+        text = page.export_text() if out_ else ""
+    else:
+        text = written(made, format_)
+    if out_:
+        write_atomic(out_, text)
+    else:
+        print(text, end="")
 
 
 @app.command()

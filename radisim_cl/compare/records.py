@@ -1,0 +1,137 @@
+"""A comparison, written down. Tables, CSV, LaTeX and JSON are made of it and of nothing else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from radisim_cl.records.scorecard import Interval, Record
+
+
+class Point(Record):
+    """Mean skill of a suite at one moment of a run."""
+
+    split: Literal["gate", "report"]
+    stage: str | None
+    """After which stage; None: before any training."""
+    look: int
+    """Of the gate, in the stage."""
+    samples: int
+    """Pairs seen in training before this."""
+    suite: str
+    skill: Interval
+
+
+class Decided(Record):
+    """What a gate said at one look."""
+
+    stage: str
+    attempt: int
+    look: int
+    mode: Literal["enforce", "observe", "off"]
+    passed: bool | None
+    """None: undecidable, or not decided (mode off)."""
+    decision: Literal["advance", "extend", "stop"]
+    reasons: list[str]
+
+
+class RunRecord(Record):
+    """One seed of one curriculum."""
+
+    folder: str
+    """Name of its directory."""
+    seed: int
+    plan: str
+    """Digest of its plan."""
+    samples: int
+    """Pairs seen along the path to the end."""
+    steps: int
+    """Optimizer steps along it."""
+    looks: int
+    """Times that the gate split was looked at after a stage, by rewound attempts too."""
+    rewinds: int
+    """How often a user went back."""
+    exposures: dict[str, int]
+    """Pairs seen by source."""
+    hours: float
+    """During which a process was at work, by the ledger's clock: training, scoring and saving."""
+    decisions: list[Decided]
+    """Every one, in order."""
+    points: list[Point]
+    """The gate split at every look, the report split after every accepted stage."""
+
+
+class SeedEffect(Record):
+    """What the seeds make of a difference, the patients as they are."""
+
+    differences: list[float]
+    """One a seed, in the order of the contrast's seeds."""
+    deviation: float | None
+    """Their standard deviation; None of one seed."""
+    low: float | None
+    """95 % t interval of their mean; None of one seed."""
+    high: float | None
+
+
+class Effect(Record):
+    """The difference of a curriculum from the reference in one subtask, one suite, or all."""
+
+    level: Literal["subtask", "suite", "overall"]
+    id: str
+    suite: str
+    """Empty of the overall skill."""
+    reference: float
+    """Skill, mean over seeds."""
+    skill: float
+    """The same of the curriculum."""
+    difference: float
+    low: float | None
+    """95 % interval over patients, conditional on the trained models; None where there are no more patients than classes."""
+    high: float | None
+    p: float | None
+    """Of no difference, conditional on the trained models; None where no decision may rest on the subtask."""
+    p_holm: float | None = None
+    """Corrected over the contrast's subtasks; None of suites."""
+    seeds: SeedEffect
+    undecidable: str = ""
+    """Why no decision may rest on it; empty when one may."""
+
+
+class Contrast(Record):
+    """A curriculum against the reference."""
+
+    curriculum: str
+    reference: str
+    seeds: list[int]
+    """Those that both have."""
+    effects: list[Effect]
+
+
+class Group(Record):
+    """The runs of one curriculum."""
+
+    curriculum: str
+    control: str | None
+    """Which control it is; None: it is none."""
+    runs: list[RunRecord]
+    """By seed."""
+    after: dict[str, dict[str, float]]
+    """By accepted stage and suite, mean skill on the report split over the seeds; empty where the seeds have different orders."""
+    forgotten: dict[str, float]
+    """By suite, how much lower the report split's skill is at the end than after the best earlier stage, at least 0, mean over seeds (Chaudhry
+    et al. 2018, ECCV, eq. 3)."""
+
+
+class Comparison(Record):
+    """Curricula on the same patients: the first group is the reference."""
+
+    benchmark: str
+    version: str
+    catalog: str
+    items: dict[str, int]
+    """Of the report split, by subtask."""
+    groups: list[Group]
+    contrasts: list[Contrast]
+    differences: list[str]
+    """In what the runs differ beside their curricula, and by how much."""
+    notice: str
+    """The catalog's, on every page that shows a score."""
