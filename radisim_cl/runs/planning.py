@@ -176,13 +176,14 @@ def _lengths(spec: CurriculumSpec, stages: list[StagePlan], reserve: int, proble
     run, names = Path(spec.control.run.format(seed=spec.seed)), [s.spec.name for s in stages]
     events = read(run)[0] if (run / "ledger.jsonl").is_file() else []
     lengths = {name: checkpoint.batch for name, checkpoint in accepted(events).items()}
+    wrong = ""
     if fold(events).status != "finished":
-        problems.append(spec.problem(("control", "run"), f"{run} is not a run that has finished, whose lengths the stages could take; finish it, "
-                                                         "or name another: --set control.run=FOLDER"))
+        wrong = f"{run} is not a run that has finished, whose lengths the stages could take; finish it, or name another"
     elif list(lengths) != names:
-        problems.append(spec.problem(("control", "run"), f"{run} has the stages {', '.join(lengths)}, and these are {', '.join(names)}; name a run "
-                                                         "of the same stages: --set control.run=FOLDER"))
-    return lengths
+        wrong = f"{run} has the stages {', '.join(lengths)}, and these are {', '.join(names)}; name a run of the same stages"
+    if wrong:
+        problems.append(spec.problem(("control", "run"), f"{wrong}: --set control.run=FOLDER"))
+    return {} if wrong else lengths
 
 
 def _budget(spec: CurriculumSpec, problems: list[Problem]) -> tuple[int, list[int]]:
