@@ -58,7 +58,7 @@ def test_without_a_difference_one_comparison_in_twenty_finds_one_with_any_metric
         made = over_patients([pair(a.estimate(metric, DRAWN), b.estimate(metric, DRAWN), a, b, metric)])
         assert made
         found += made.p < 0.05
-    assert 0.035 <= found / 2000 <= 0.06  # two standard errors of 2,000 are 0.01; answers are whole numbers, so less is possible
+    assert 0.025 <= found / 2000 <= 0.06  # less where answers are whole numbers, and for an AUC of few patients, whose bootstrap is wide
 
 
 def test_intervals_cover_the_difference_that_all_patients_would_show() -> None:

@@ -44,7 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
                losses=[{"kind": "clip", "weight": 0.5}], train={"share": 0.5, "lr": 2e-3})
     third = yaml.safe_load((world.root / "stages/anatomy.yaml").read_text()) | {
         "name": "last", "data": {"mixture": [again, three, {"source": "fourth", "optional": True}], "replay": 0.4, "max_repeats": 1000},
-        "losses": [{"kind": "clip"}, {"kind": "retain", "weight": 0.5, "required": False}, {"kind": "region", "required": False}], "train": {"share": 0.3, "lr": 4e-4}}
+        "losses": [{"kind": "clip"}, {"kind": "retain", "weight": 0.5, "required": False}, {"kind": "region", "required": False}],
+        "train": {"share": 0.3, "lr": 4e-4}}
     (world.root / "stages/last.yaml").write_text(yaml.safe_dump(third))
     world.edit("curricula/toy.yaml", stages=[{"use": s} for s in ("modality", "anatomy", "last")])
     for kind in RULES:
@@ -52,7 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     yoked = {"use": "toy", "name": "yoked", "control": {"kind": "yoked", "run": "runs/gated-{seed}"}}
     (world.root / "curricula/yoked.yaml").write_text(yaml.safe_dump(yoked))
     (world.root / "stages/broken.yaml").write_text(yaml.safe_dump(third | {"losses": [{"kind": "region"}]}))
-    (world.root / "curricula/broken.yaml").write_text(yaml.safe_dump({"use": "toy", "stages": [{"use": s} for s in ("modality", "anatomy", "broken")]}))
+    broken = {"use": "toy", "stages": [{"use": s} for s in ("modality", "anatomy", "broken")]}
+    (world.root / "curricula/broken.yaml").write_text(yaml.safe_dump(broken))
     return world
 
 
