@@ -27,8 +27,8 @@ def commands(page: Path) -> list[str]:
     return [line for b in blocks for raw in b.splitlines() if (line := raw.partition("  #")[0].strip()) and not line.startswith("#")]
 
 
-LONG = ("run open_sample", "bench open_sample")
-"""Two minutes of scoring, and what needs it."""
+LONG = ("run open_sample", "bench open_sample", "--seeds 3", "runs/ablation-")
+"""Minutes of scoring or several runs, and what needs it."""
 
 
 def of_kind(start: str) -> list[object]:
@@ -55,9 +55,10 @@ def test_commands_do_what_they_say(command: str, place: Path) -> None:
         pytest.skip("RADISIM_REAL does not name the open sample's folder")
     line, _, target = command.partition(" > ")
     words = shlex.split(os.path.expandvars(line))[1:]
-    if words[0] in ("run", "plan", "validate") and "--profile" not in words:
+    if words[0] in ("run", "plan", "validate", "ablate") and "--profile" not in words:
         words += SMOKE  # the same command at the scale of a test
-    if words[0] in ("run", "plan", "validate", "ls", "bench") or words[:2] in (["phantom", "make"], ["corpus", "check"]):
+    words += ["--seeds", "1"] * (words[0] == "ablate")
+    if words[0] in ("run", "plan", "validate", "ablate", "ls", "bench") or words[:2] in (["phantom", "make"], ["corpus", "check"]):
         words += SMALL * ("--catalog" not in words and "open_sample" not in command and "layouts" not in words)
     done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]
