@@ -226,6 +226,7 @@ class Ablation:
             with live if self.console.is_terminal else nullcontext():
                 self._work()
         finally:
+            self._end()
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.received:
@@ -259,6 +260,10 @@ class Ablation:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number).name
+        self._end()
+
+    def _end(self) -> None:
+        """Asks the runs at work to save and stop."""
         for run in self.runs:
             if run.working and run.process:
                 run.process.send_signal(signal.SIGTERM)

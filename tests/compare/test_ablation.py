@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -79,21 +80,24 @@ def test_one_that_fails_does_not_stop_the_others_and_what_waits_for_it_says_so(h
     other = Run(HOME / "other-seed1", ["validate", "toy"], 16, 20)
     after = Run(HOME / "after-seed1", ["run", "toy"], 16, 0, after=wrong)
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115  # as long as the test
-    failed = Ablation([wrong, after, other], 2, console).go()
+    ablation = Ablation([wrong, after, other], 2, console)
+    failed = ablation.go()
     assert failed == [wrong, after, other]
-    assert wrong.error.startswith("exit code 2: no file") or "no curriculum 'nothing'" in wrong.error
+    assert wrong.error.startswith("exit code 2: nothing  no curriculum 'nothing' in curricula/.")
     assert after.error == "wrong-seed1, whose lengths it takes, has not finished"
     assert other.error == f"exit code 0: toy: ok ({HOME}/other-seed1.log)"
     assert after.process is None
+    console.print(ablation.table())
     said = console.export_text()
     assert "other-seed1 started" in said
+    assert any("wrong-seed1" in line and "320" in line and "exit code 2" in line for line in said.splitlines())
     assert "wrong-seed1 failed" in said
 
 
-def ablate(world: World, out: str, *more: str) -> subprocess.Popen[str]:
-    """Two curricula, a seed each, side by side."""
-    command = [sys.executable, "-m", "radisim_cl", "ablate", "toy", "joint", "--seeds", "1", "--jobs", "2", "--out", out,
-               "--set", "profiles.laptop.budget.samples=800", *more]
+def ablate(world: World, out: str, curricula: Sequence[str] = ("toy", "joint"), setting: str = "budget.samples=800") -> subprocess.Popen[str]:
+    """A seed each, two at a time."""
+    command = [sys.executable, "-m", "radisim_cl", "ablate", *curricula, "--seeds", "1", "--jobs", "2", "--out", out,
+               "--set", f"profiles.laptop.{setting}"]
     return subprocess.Popen(command, cwd=world.root, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True)
 
@@ -132,9 +136,10 @@ def test_every_control_realises_the_samples_of_the_curriculum(here: World) -> No
     kinds = ("joint", "joint_restarts", "reversed", "shuffled", "ungated", "no_replay")
     for kind in kinds:
         (here.root / f"curricula/{kind}.yaml").write_text(yaml.safe_dump({"use": "toy", "name": kind, "control": {"kind": kind}}))
-    done = here.cli("ablate", "toy", *kinds, "yoked", "--seeds", "1", "--jobs", "2", "--set", "profiles.laptop.budget.unspent=last_stage")
-    assert done.returncode == 0, done.stdout
-    made = compare(finished([str(here.root / "runs/ablation-toy")]))
+    done = ablate(here, "all", ("toy", *kinds, "yoked"), "budget.unspent=last_stage")
+    said, _ = done.communicate(timeout=900)
+    assert done.returncode == 0, said
+    made = compare(finished(["all"]))
     assert {r.samples for g in made.groups for r in g.runs} == {400}
     assert {g.curriculum: sum(r.exposures.values()) for g in made.groups for r in g.runs} == dict.fromkeys(("toy", *kinds, "yoked"), 400)
     decided = {g.curriculum: {d.mode for r in g.runs for d in r.decisions} for g in made.groups}
