@@ -34,6 +34,11 @@ def change(run: Path, plan: Callable[[dict[str, Any]], object]) -> None:
     (run / "plan.yaml").write_text(yaml.safe_dump(made, sort_keys=False))
 
 
+def setting(fields: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
+    """An edit of the curriculum."""
+    return lambda p: p["curriculum"].update(fields)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of two curricula: copies of one run, of which the second curriculum's answer by chance a little better or worse."""
@@ -44,8 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in (1, 2):
             run = home / f"{name}-seed{seed}"
             shutil.copytree(world.root / "runs" / "toy", run, ignore=shutil.ignore_patterns("checkpoints", "export", "tensorboard"))
-            what = {"name": name, "seed": seed, "control": control}
-            change(run, lambda p, what=what: p["curriculum"].update(what))
+            change(run, setting({"name": name, "seed": seed, "control": control}))
             if name == "other":
                 shift(run, np.random.default_rng(seed))
     return home
