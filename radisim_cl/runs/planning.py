@@ -130,7 +130,7 @@ def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Probl
     out = []
     subtasks = {s.id: s for s in benchmark.subtasks}
     for i, stage in enumerate(spec.stages):
-        if stage.gate.on_fail == "replay_up" and i == 0:
+        if stage.gate.on_fail == "replay_up" and i == 0 and spec.gate_mode(stage) == "enforce":
             out.append(spec.problem(("stages", 0, "gate", "on_fail"), "'replay_up' has nothing to replay in the first stage; use extend, rollback, "
                                                                       "advance_flagged or stop"))
         for place, need in leaves(stage.gate.requires):

@@ -114,7 +114,7 @@ def test_a_joint_control_is_one_stage_that_looks_at_everything(here: World) -> N
     (stage,) = make("joint").stages
     shares = [n / sum(lengths(base)) for n in lengths(base)]
     assert stage.spec.name == "joint"
-    assert {r.suite for r in stage.spec.gate.requires} == {"modality", "anatomy"}
+    assert set(stage.spec.gate.targets) == {"modality", "anatomy"}
     assert stage.spec.train.lr == pytest.approx(sum(w * s.spec.train.lr for w, s in zip(shares, base.stages, strict=True)))
     assert stage.spec.data.max_repeats == 3000
     # The same filter in another order is one ingredient; what replays is another stage's.
