@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: install check test test-slow run perf coverage schema clean
+.PHONY: install check test test-slow run perf power coverage schema clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,9 @@ run: install
 
 perf: install
 	for file in perf/*.py; do $(BIN)/python $$file || exit 1; done
+
+power: install
+	OMP_NUM_THREADS=1 $(BIN)/python docs/gate_power.py
 
 coverage: install
 	OMP_NUM_THREADS=1 $(BIN)/python docs/coverage.py
