@@ -50,11 +50,13 @@ class Pause:
         at: seconds of `Story.worked` at which it was.
         seconds: how long nobody worked.
         why: what ended the process before it.
+        rewound: whether somebody went back in it.
     """
 
     at: float
     seconds: float
     why: str
+    rewound: bool
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,8 @@ class Story:
         for i, e in enumerate(self.events):
             if isinstance(e, ev.RunResumed):
                 last = next((x for x in reversed(self.events[:i]) if not isinstance(x, ev.Rewound)), e)
-                rewound = isinstance(self.events[i - 1], ev.Rewound)
-                why = "a rewind" if rewound else ended(last) if isinstance(last, ev.RunFailed) else "without a word"
-                out.append(Pause(self.worked[i], (_time(e) - _time(last)).total_seconds(), why))
+                why = ended(last) if isinstance(last, ev.RunFailed) else "it ended without a word"
+                out.append(Pause(self.worked[i], (_time(e) - _time(last)).total_seconds(), why, isinstance(self.events[i - 1], ev.Rewound)))
         return out
 
     @cached_property
@@ -229,6 +230,9 @@ def not_shown(story: Story) -> list[str]:
     if story.final is None:
         out.append("Anything on the report split: it stays sealed until the run has finished. What is shown is the gate split, on which decisions "
                    "were made, so its scores are optimistic where a stage was looked at more than once.")
+    if story.state.rewinds:
+        out.append("What a run left to itself would have come to: somebody went back by hand, after having seen scores, and that is a choice. Looks at the same "
+                   "items count in the error rate of later gates; they do not in the intervals.")
     if story.flagged:
         out.append(f"That the gates of {_and(story.flagged)} would have let the run pass: it went on without.")
     if not card:

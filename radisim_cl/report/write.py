@@ -72,7 +72,7 @@ def html(story: Story, images: bool = True) -> str:
     return page.render(
         "run.html.j2", version=__version__, title=f"{plan.curriculum.name}: report of a training run", notice=plan.notice, sections=SECTIONS, story=story,
         card=card, lead=_lead(story), course=_course(story), bar_low=low, place=lambda x: round(100 * (min(1.0, max(low, x)) - low) / (1 - low), 2),
-        needs={s.spec.name: needs(plan, s.spec.name) for s in plan.stages}, not_shown=not_shown(story), ledger=list(_ledger(story)),
+        needs={s.spec.name: needs(plan, s.spec.name) for s in plan.stages}, not_shown=not_shown(story), ledger=list(_ledger(story)), pauses=_pauses(story),
         plots=_plots(story, published, curves), published=published, why_unpublished=_why_unpublished(plan, card.split if card else "gate"),
         starred=bool(card and any(s.trained_on for s in card.subtasks)), matrix=matrix if story.reports else None, suites=list(plan.benchmark.suites),
         forgot=_forgot(story, matrix), binned=_binned(story, curves),
@@ -125,6 +125,13 @@ def _ledger(story: Story) -> Iterable[tuple[str, str]]:
     for e in story.events:
         if told := ended(e) if isinstance(e, ev.RunFailed) else event_told(e):
             yield e.time[:19].replace("T", " "), told.strip()
+
+
+def _pauses(story: Story) -> str:
+    """The interruptions in a sentence; those that a rewind ended are said by the rewind."""
+    told = [f"{page.took(p.seconds)} ({p.why})" for p in story.pauses if not p.rewound]
+    return (f" Interrupted for {page.words(told)}." if told else "") + (
+        f" Somebody went back {_times(story.state.rewinds)}; what that left aside is hatched." if story.state.rewinds else "")
 
 
 def _plots(story: Story, published: dict[str, list[object]] | object, curves: object) -> dict[str, object]:
