@@ -117,14 +117,15 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     The guard is MOVER's for a difference of dependent estimates (Zou 2007, Psychol Methods 12:399), which are taken for as correlated as their
     replicates are; not at all where those of one do not vary, as a perfect score's do not, or where they go against each other.
     """
+    value = a.value - b.value
     x, y = (e.replicates[~np.isnan(a.replicates + b.replicates)] for e in (a, b))
     related = max(0.0, float(np.corrcoef(x, y)[0, 1])) if len(x) and min(np.ptp(x), np.ptp(y)) > 1e-9 else 0.0
 
     def guard(alpha: float) -> Bounds:
         (low_a, high_a), (low_b, high_b) = a.guard(alpha), b.guard(alpha)
-        return a.value - b.value - _apart(a.value - low_a, high_b - b.value, related), a.value - b.value + _apart(high_a - a.value, b.value - low_b, related)
+        return value - _apart(a.value - low_a, high_b - b.value, related), value + _apart(high_a - a.value, b.value - low_b, related)
 
-    return Estimate(a.value - b.value, a.replicates - b.replicates, guard)
+    return Estimate(value, a.replicates - b.replicates, guard)
 
 
 def _apart(x: float, y: float, related: float) -> float:

@@ -80,8 +80,9 @@ def places(spec: GroundSubtask, seen: Seen, rows: pd.DataFrame, corpora: Corpora
         i, structure = at[answer["item"]], int(answer["truth"])
         source, row = str(seen.frame["source"].iloc[i]), int(seen.frame["row"].iloc[i])
         _, heat = ground.maps(spec, seen.patches[i], structure, len(seen.masks[i]))
-        out.append(Place(source, row, spec.structures[structure], float(answer["iou"]), decode(corpora[source].image(row)).float().mean(dim=0).numpy(),
-                         heat, cut[0], boxes.extent(seen.masks[i] == structure + 1), boxes.chosen(boxes.components(heat, cut[0]), cut[1])))
+        image = decode(corpora[source].image(row)).float().mean(dim=0).numpy()
+        out.append(Place(source, row, spec.structures[structure], float(answer["iou"]), image, heat, cut[0],
+                         boxes.extent(seen.masks[i] == structure + 1), boxes.chosen(boxes.components(heat, cut[0]), cut[1])))
     return out
 
 

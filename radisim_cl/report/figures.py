@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -22,7 +23,7 @@ VARIABLES = {INK: "--ink", "#000000": "--ink", MUTED: "--muted", FAINT: "--faint
              GOOD: "--good", BAD: "--bad"}
 """By colour of a drawing, the property of the page's style that replaces it."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "radisim-cl", "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK,
     "ytick.labelcolor": INK, "axes.titlecolor": INK, "grid.color": FAINT, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.6,
@@ -52,7 +53,7 @@ def svg(figure: Figure, name: str, title: str, told: str) -> Markup:
         raise ValueError(f"a figure's name begins an id and is of letters, digits and hyphens, not {name!r}")
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg"):]
     drawn = re.sub(r"<metadata>.*?</metadata>\s*", "", drawn, flags=re.S)

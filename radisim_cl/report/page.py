@@ -26,8 +26,7 @@ def render(template: str, **told: Any) -> str:
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("radisim_cl.report"), autoescape=True, undefined=jinja2.StrictUndefined,
                                      trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "interval": interval, "signed": signed, "whole": whole, "percent": percent, "took": took, "words": words,
-                            "where": where, "minus": minus}
+    environment.filters |= {f.__name__: f for f in (number, interval, signed, whole, percent, took, words, where, minus)}
     return environment.get_template(template).render(told)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -19,6 +20,8 @@ from radisim_cl.report.story import Story, threshold
 from radisim_cl.specs.datasets import PublishedSpec
 
 F = npt.NDArray[np.float64]
+Curves = Mapping[str, tuple[F, F]]
+"""By name, steps and values."""
 LINES = (("-", ACCENT), ("--", SECOND), (":", GOOD), ("-.", BAD), ((0, (5, 1, 1, 1, 1, 1)), MUTED))
 BINS = 240
 """Points of a curve; more steps than that are drawn by the median of a bin, with the range from its 10th to its 90th percentile."""
@@ -49,7 +52,8 @@ def timeline(story: Story) -> Figure | None:
                       edgecolor=ACCENT if a.kept else MUTED, hatch="" if a.kept else "////", linewidth=0.8)
         for axes, places in ((left, [(d, s) for d, s, _ in a.looks]), (right, [(d, t / per) for d, _, t in a.looks])):
             for decided, at in places:
-                axes.plot(at, row, "D", markersize=7.5, markeredgecolor=INK, markerfacecolor=INK if decided.passed else PAPER, zorder=5, clip_on=False)
+                face = INK if decided.passed else PAPER
+                axes.plot(at, row, "D", markersize=7.5, markeredgecolor=INK, markerfacecolor=face, zorder=5, clip_on=False)
                 if decided.passed is None:
                     axes.plot(at, row, "_", markersize=5, color=INK, zorder=6, clip_on=False)
         for _, at_s in a.reported:
@@ -113,8 +117,8 @@ def skills(story: Story) -> Figure | None:
             axes.text(0.5, 0.5, "undecidable: too few patients", transform=axes.transAxes, ha="center", color=MUTED, fontsize=9)
     for axes in list(grid.flat)[len(suites) :]:
         axes.set_visible(False)
-    low = min((axes.get_ylim()[0] for axes in grid.flat), default=0)
-    grid[0, 0].set_ylim(max(-1.05, low), 1.05)
+    worst = min((i.value for c in (*(c for _, c in story.gates), *story.reports.values()) for s in c.suites if (i := s.skill)), default=0.0)
+    grid[0, 0].set_ylim(min(max(-1.05, grid[0, 0].get_ylim()[0]), worst - 0.05), 1.05)
     for axes in grid[:, 0]:
         axes.set_ylabel("mean skill")
     for axes in list(grid.flat)[max(0, len(suites) - columns) : len(suites)]:
@@ -136,12 +140,12 @@ def _skill(card: Scorecard, suite: str) -> Interval | None:
     return next((s.skill for s in card.suites if s.suite == suite), None)
 
 
-def _series(axes: object, points: Sequence[tuple[float, Interval]], shape: str, line: str, colour: str, shift: float, face: str) -> None:
+def _series(axes: Axes, points: Sequence[tuple[float, Interval]], shape: str, line: str, colour: str, shift: float, face: str) -> None:
     if not points:
         return
     x, value = [p for p, _ in points], [i.value for _, i in points]
     spread = [[i.value - i.low for _, i in points], [i.high - i.value for _, i in points]]
-    axes.errorbar(np.array(x) + shift, value, yerr=spread, fmt=shape, linestyle=line, color=colour, markersize=5, markerfacecolor=face,  # type: ignore[attr-defined]
+    axes.errorbar(np.array(x) + shift, value, yerr=spread, fmt=shape, linestyle=line, color=colour, markersize=5, markerfacecolor=face,
                   markeredgecolor=colour, linewidth=1.2, elinewidth=1, capsize=2)
 
 
@@ -173,10 +177,9 @@ def forest(card: Scorecard, published: Mapping[str, Sequence[PublishedSpec]]) ->
             others = True
         if told:
             lowest = min(lowest, told.low)
-            sure = not s.undecidable
-            axes.plot([told.low, told.high], [y, y], color=ACCENT if sure else MUTED, linewidth=2.2 if sure else 1, linestyle="-" if sure else ":",
-                      solid_capstyle="butt", zorder=2)
-            axes.plot(told.value, y, "o", markersize=7, markeredgecolor=ACCENT if sure else MUTED, markerfacecolor=ACCENT if sure else PAPER, zorder=5)
+            colour, face, width, line = (MUTED, PAPER, 1.0, ":") if s.undecidable else (ACCENT, ACCENT, 2.2, "-")
+            axes.plot([told.low, told.high], [y, y], color=colour, linewidth=width, linestyle=line, solid_capstyle="butt", zorder=2)
+            axes.plot(told.value, y, "o", markersize=7, markeredgecolor=colour, markerfacecolor=face, zorder=5)
         axes.annotate(f"{told.value:.2f} [{told.low:.2f}, {told.high:.2f}]" if told else "undefined", (1, y), xycoords=("axes fraction", "data"),
                       xytext=(8, 0), textcoords="offset points", va="center", fontsize=9, color=INK if told and not s.undecidable else MUTED)
         axes.annotate(s.metric.replace("_", " "), (1, y), xycoords=("axes fraction", "data"), xytext=(112, 0), textcoords="offset points",
@@ -228,7 +231,7 @@ def mixture(story: Story) -> Figure | None:
     return figure
 
 
-def scalars(folder: Path) -> dict[str, tuple[F, F]]:
+def scalars(folder: Path) -> Curves:
     """By name, steps and values of the training scalars in a folder of tensorboard's event files; what a rewind or a kill left aside is not in it."""
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
@@ -243,7 +246,7 @@ def scalars(folder: Path) -> dict[str, tuple[F, F]]:
     return out
 
 
-def training(story: Story, found: Mapping[str, tuple[F, F]]) -> Figure | None:
+def training(story: Story, found: Curves) -> Figure | None:
     """Loss and its terms, learning rate and logit scale over samples."""
     terms = [n for n in found if n not in ("total", "lr", "logit_scale")]
     if "total" not in found:
@@ -273,8 +276,9 @@ def binned(x: F, y: F, bins: int = BINS) -> tuple[F, F, F, F]:
     """(b,) means of x and medians, 10th and 90th percentiles of y, of at most `bins` bins of the same number of points."""
     parts = [p for p in np.array_split(np.arange(len(x)), min(bins, len(x))) if len(p)]
     table = np.array([[x[p].mean(), *np.percentile(y[p], (50, 10, 90))] for p in parts])
-    gaps = np.flatnonzero(np.diff(table[:, 0]) > 3 * np.median(np.diff(table[:, 0]))) + 1 if len(table) > 2 else []  # a term that a stage has not
-    table = np.insert(table, gaps, np.nan, axis=0)
+    if len(table) > 2:  # a line has a gap where a stage has not this term
+        steps = np.diff(table[:, 0])
+        table = np.insert(table, np.flatnonzero(steps > 3 * np.median(steps)) + 1, np.nan, axis=0)
     return table[:, 0], table[:, 1], table[:, 2], table[:, 3]
 
 

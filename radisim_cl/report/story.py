@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from radisim_cl.errors import EXIT_SIGNAL
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
@@ -49,13 +47,13 @@ class Pause:
     Attributes:
         at: seconds of `Story.worked` at which it was.
         seconds: how long nobody worked.
-        why: what ended the process before it.
+        failure: what the process before it said at its end; None where it had no time to.
         rewound: whether somebody went back in it.
     """
 
     at: float
     seconds: float
-    why: str
+    failure: ev.RunFailed | None
     rewound: bool
 
 
@@ -149,8 +147,8 @@ class Story:
         for i, e in enumerate(self.events):
             if isinstance(e, ev.RunResumed):
                 last = next((x for x in reversed(self.events[:i]) if not isinstance(x, ev.Rewound)), e)
-                why = ended(last) if isinstance(last, ev.RunFailed) else "it ended without a word"
-                out.append(Pause(self.worked[i], (_time(e) - _time(last)).total_seconds(), why, isinstance(self.events[i - 1], ev.Rewound)))
+                out.append(Pause(self.worked[i], (_time(e) - _time(last)).total_seconds(), last if isinstance(last, ev.RunFailed) else None,
+                                 isinstance(self.events[i - 1], ev.Rewound)))
         return out
 
     @cached_property
@@ -206,54 +204,7 @@ def _by_source(pairs: dict[str, int] | dict[str, float]) -> dict[str, float]:
     return out
 
 
-def ended(e: ev.RunFailed) -> str:
-    """How a process ended. The error's own words stay in the ledger: they may hold the path of an image, and that a patient's name."""
-    return "stopped by a signal, and saved" if e.exit_code == EXIT_SIGNAL else f"ended by a fault, exit code {e.exit_code}: the ledger says which"
-
-
-def needs(plan: Plan, stage: str) -> list[str]:
-    """What the gate of a stage requires, in words."""
-    spec = next(s.spec for s in plan.stages if s.spec.name == stage)
-    return [f"lower bound of {r.suite or r.subtask} {r.metric} ≥ {r.value_for(plan.catalog.name):g}" for r in spec.gate.requires]
-
-
 def threshold(plan: Plan, suite: str) -> float | None:
     """The skill that a gate asks of a suite, if one does."""
     found = [r.value_for(plan.catalog.name) for s in plan.stages for r in s.spec.gate.requires if r.suite == suite and r.metric == "skill"]
     return max(found, default=None)
-
-
-def not_shown(story: Story) -> list[str]:
-    """What a reader must not take from the page, each in a sentence."""
-    plan, card, c = story.plan, story.shown, story.plan.curriculum
-    out = [f"How another seed would do. This is one training with seed {c.seed}; intervals are over patients of the benchmark, not over trainings."]
-    if story.final is None:
-        out.append("Anything on the report split: it stays sealed until the run has finished. What is shown is the gate split, on which decisions "
-                   "were made, so its scores are optimistic where a stage was looked at more than once.")
-    if story.state.rewinds:
-        out.append("What a run left to itself would have come to: somebody went back by hand, after having seen scores, and that is a choice. Looks at the same "
-                   "items count in the error rate of later gates; they do not in the intervals.")
-    if story.flagged:
-        out.append(f"That the gates of {_and(story.flagged)} would have let the run pass: it went on without.")
-    if not card:
-        return out
-    if undecidable := [s.id for s in card.subtasks if s.undecidable]:
-        out.append(f"Skill on {_and(undecidable)}: too few patients to decide anything. They are listed, and left out of their suites' means.")
-    if card.missing:
-        out.append(f"{_and(list(card.missing))}: there are no data for {_it(card.missing)} in catalog {plan.catalog.name}.")
-    if at_chance := [s.suite for s in card.suites if s.skill and s.skill.low <= 0]:
-        out.append(f"That the model is better than chance at {_and(at_chance)}: the interval of the mean skill includes 0.")
-    if below := [s.id for s in card.subtasks if s.above_floor is False and not s.undecidable]:
-        out.append(f"That seeing was needed for {_and(below)}: a classifier on grey-value statistics or a thumbnail does as well or better.")
-    if trained := [s.id for s in card.subtasks if s.trained_on]:
-        out.append(f"Zero-shot skill on {_and(trained)}: its data or a part of them were trained on.")
-    out.append(f"A correction for looking at {len(card.subtasks)} subtasks at once: each interval holds with 95 % on its own, so about one in twenty misses.")
-    return out
-
-
-def _it(things: Sequence[str] | dict[str, str]) -> str:
-    return "it" if len(things) == 1 else "them"
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -31,25 +31,28 @@ def model_card(plan: Plan, state: RunState, stage: str, scores: Scorecard | None
     sources = sorted({source for s in through for source in s.sources})
     size = f" with {plan.estimates.parameters / 1e6:.1f} million parameters" if plan.estimates.parameters else ""
     start = f"pretrained weights ({scale.model.pretrained})" if scale.model.pretrained else "random weights"
+    verdicts = {True: "passed", False: "not passed", None: "undecided"}
     lines = [
         "---", yaml.safe_dump(_metadata(plan, sources, stage, scores), sort_keys=False, allow_unicode=True, width=1000).strip(), "---", "",
         f"# {c.name}, after stage {stage}", "", *([f"> **{plan.notice}**", ""] if plan.notice else []),
-        f"A {scale.model.arch} CLIP model{size}, trained from {start} through {len(through)} of the {len(plan.stages)} stages of the curriculum {c.name}: "
-        f"{', '.join(s.spec.name for s in through)}. The last one asks: {spec.question or 'nothing in particular'}", "",
+        f"A {scale.model.arch} CLIP model{size}, trained from {start} through {len(through)} of the {len(plan.stages)} stages of the curriculum "
+        f"{c.name}: {', '.join(s.spec.name for s in through)}. The last one asks: {spec.question or 'nothing in particular'}", "",
         "It is not a medical device, and not for use on patients.", "",
         "## How to load it", "", "With stock open_clip, by the path of this folder:", "", "```python", "import open_clip", "",
         'model, _, preprocess = open_clip.create_model_and_transforms("local-dir:PATH")',
         'tokenizer = open_clip.get_tokenizer("local-dir:PATH")', "```", "",
         "## Gates", "", "Each stage is over when its gate has decided on a split of patients that is used for nothing else.", "",
         "| stage | look | mode | verdict | what was found |", "| --- | ---: | --- | --- | --- |",
-        *[_row(d.stage + (f", attempt {d.attempt + 1}" if d.attempt else ""), d.look, d.mode, {True: "passed", False: "not passed", None: "undecided"}[d.passed],
+        *[_row(d.stage + (f", attempt {d.attempt + 1}" if d.attempt else ""), d.look, d.mode, verdicts[d.passed],
                "; ".join(d.reasons)) for d in state.decisions if d.stage in {s.spec.name for s in through}], "",
-        *([f"Somebody went back by hand {state.rewinds} time{'s' * (state.rewinds > 1)} in this run: all looks are listed.", ""] if state.rewinds else []),
+        *([f"Somebody went back by hand {state.rewinds} time{'s' * (state.rewinds > 1)} in this run: all looks are listed.", ""]
+          * bool(state.rewinds)),
         "## Scores", "", *_scores(scores),
         "## Training data", "", f"Catalog {plan.catalog.name}, training split; replay included.", "",
         "| source | pairs in the corpus | licences |", "| --- | ---: | --- |",
         *[_row(s, f"{plan.corpora[s].pairs:,}", ", ".join(plan.corpora[s].licences) or "not stated") for s in sources], "",
-        "The weights carry no licence of their own yet: whoever publishes them chooses one that the licences above allow, and changes `license` at the top.", "",
+        "The weights carry no licence of their own yet: whoever publishes them chooses one that the licences above allow, and changes `license` "
+        "at the top.", "",
         "## Limits", "", *[f"- {limit}" for limit in _limits(plan, scores)], "",
         "## Made by", "", f"radisim-cl; plan {plan.digest()}, seed {c.seed}, benchmark {plan.benchmark.name}, version {plan.benchmark.version}.", "",
     ]
@@ -80,9 +83,10 @@ def _metadata(plan: Plan, sources: list[str], stage: str, scores: Scorecard | No
         if told is not None and not s.undecidable:
             results.append({
                 "task": {"type": "zero-shot-image-classification", "name": s.id},
-                "dataset": {"type": f"{'phantom-of-' * drawn}{scores.benchmark}", "name": f"{scores.benchmark} {s.id}{' (synthetic)' * drawn}", "split": "report",
-                            "revision": scores.version},
-                "metrics": [{"type": s.metric, "value": round(told.value, 4), "name": f"{s.metric} [95 % interval {told.low:.3f} to {told.high:.3f}]"}],
+                "dataset": {"type": f"{'phantom-of-' * drawn}{scores.benchmark}", "name": f"{scores.benchmark} {s.id}{' (synthetic)' * drawn}",
+                            "split": "report", "revision": scores.version},
+                "metrics": [{"type": s.metric, "value": round(told.value, 4),
+                             "name": f"{s.metric} [95 % interval {told.low:.3f} to {told.high:.3f}]"}],
             })
     return out | {"model-index": [{"name": f"{plan.curriculum.name}, after stage {stage}", "results": results}]} if results else out
 
@@ -96,16 +100,16 @@ def _scores(card: Scorecard | None) -> list[str]:
         rows += [_row(s.id + " \\*" * bool(s.trained_on), s.metric, s.scores.get(s.metric, "-"), "-" if s.chance is None else f"{s.chance:.2f}",
                       f"undecidable: {s.undecidable.partition(';')[0]}" if s.undecidable else "not above a floor" if s.above_floor is False else "")
                  for s in card.subtasks if s.suite == suite.suite]
-    return ["Zero-shot, on the report split, which no decision of the run has seen; 95 % intervals over patients. Skill is 0 at chance and 1 at best. A floor "
-            "is what a classifier on grey values or on a thumbnail reaches.", "",
+    return ["Zero-shot, on the report split, which no decision of the run has seen; 95 % intervals over patients. Skill is 0 at chance and 1 at "
+            "best. A floor is what a classifier on grey values or on a thumbnail reaches.", "",
             "| subtask | metric | score | chance | |", "| --- | --- | --- | ---: | --- |", *rows,
             *[_row(name, "", "-", "", f"missing: {why}") for name, why in card.missing.items()], ""]
 
 
 def _limits(plan: Plan, scores: Scorecard | None) -> list[str]:
     out = [plan.notice] if plan.notice else []
-    out.append(f"One training with one seed: how much another would differ is not known. Intervals are over patients of the benchmark {plan.benchmark.name} alone; "
-               "other hospitals, scanners and populations were not asked.")
+    out.append("One training with one seed: how much another would differ is not known. Intervals are over patients of the benchmark "
+               f"{plan.benchmark.name} alone; other hospitals, scanners and populations were not asked.")
     if scores and (undecidable := [s.id for s in scores.subtasks if s.undecidable]):
         out.append(f"Too few patients to say anything of {', '.join(undecidable)}.")
     if scores and any(s.trained_on for s in scores.subtasks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from conftest import World
@@ -36,13 +37,18 @@ def scored(plan: Plan) -> Scorecard:
     return scores.card(plan, frame, "report", "anatomy", 1, 64)
 
 
+def parsed(text: str) -> Any:
+    """By the hub's parser, which must have nothing to say against the front matter."""
+    return ModelCard(text, ignore_metadata_errors=False)
+
+
 def decided(stage: str, passed: bool | None) -> ev.GateDecided:
     return ev.GateDecided(stage=stage, attempt=0, look=1, mode="observe", passed=passed, reasons=[f"{stage} skill 0.5 | bound 0.4"], alpha=0.025,
                           evidence="scores/x.parquet", decision="advance")
 
 
 def test_the_hub_reads_what_was_scored(plan: Plan, scored: Scorecard) -> None:
-    card = ModelCard(model_card(plan, RunState(), "anatomy", scored), ignore_metadata_errors=False)
+    card = parsed(model_card(plan, RunState(), "anatomy", scored))
     meta = card.data.to_dict()
     assert (meta["library_name"], meta["pipeline_tag"], meta["license"]) == ("open_clip", "zero-shot-image-classification", "other")
     assert meta["datasets"] == ["drawn"]
@@ -58,7 +64,7 @@ def test_the_hub_reads_what_was_scored(plan: Plan, scored: Scorecard) -> None:
 
 
 def test_scores_are_sealed_until_the_run_has_finished(plan: Plan) -> None:
-    card = ModelCard(model_card(plan, RunState(), "modality"), ignore_metadata_errors=False)
+    card = parsed(model_card(plan, RunState(), "modality"))
     assert SEALED in card.text
     assert card.data.eval_results is None
     assert "anatomy" not in card.text, "a stage that the model has not been through"
@@ -67,7 +73,7 @@ def test_scores_are_sealed_until_the_run_has_finished(plan: Plan) -> None:
 def test_an_undecidable_score_is_no_result(plan: Plan, scored: Scorecard) -> None:
     few = scored.model_copy(update={"subtasks": [s.model_copy(update={"undecidable": "2 patients of class 'CT', and 5 are needed; no more"})
                                                  for s in scored.subtasks]})
-    card = ModelCard(model_card(plan, RunState(), "anatomy", few))
+    card = parsed(model_card(plan, RunState(), "anatomy", few))
     assert card.data.eval_results is None
     assert "undecidable: 2 patients of class 'CT', and 5 are needed |" in card.text
 
@@ -82,7 +88,7 @@ def test_gates_and_rewinds_are_told(plan: Plan) -> None:
 
 def test_a_phantom_is_not_called_by_the_names_of_real_sets(plan: Plan, scored: Scorecard) -> None:
     drawn = plan.model_copy(update={"catalog": plan.catalog.model_copy(update={"phantom": PhantomSpec()})})
-    card = ModelCard(model_card(drawn, RunState(), "anatomy", scored))
+    card = parsed(model_card(drawn, RunState(), "anatomy", scored))
     assert card.data.to_dict()["datasets"] == ["phantom-of-drawn"]
     assert "synthetic" in card.data.to_dict()["tags"]
     assert all("synthetic" in r.dataset_name for r in card.data.eval_results or [])
