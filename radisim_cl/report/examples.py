@@ -77,6 +77,7 @@ class Examples:
     Attributes:
         places, found: heat maps; images that a text finds.
         split: of which split.
+        stage: the last one that the model has been through.
         licences: by corpus, those of the pictures that are shown.
         left_out: strips that would have made the page too large.
         why: why there is nothing to show; empty where there is.
@@ -85,6 +86,7 @@ class Examples:
     places: list[Strip] = field(default_factory=list)
     found: list[Strip] = field(default_factory=list)
     split: Literal["gate", "report"] = "report"
+    stage: str = ""
     licences: dict[str, set[str]] = field(default_factory=dict)
     left_out: int = 0
     why: str = ""
@@ -103,7 +105,8 @@ def examples(story: Story) -> Examples:
     if not story.state.accepted:
         return Examples(why="no stage is accepted yet, so there is no exported model to ask")
     plan = story.plan
-    corpora, out = Corpora(plan.catalog, plan.benchmark.version), Examples(split="report" if story.final else "gate")
+    corpora = Corpora(plan.catalog, plan.benchmark.version)
+    out = Examples(split="report" if story.final else "gate", stage=list(story.state.accepted)[-1])
     chosen = _chosen(plan.benchmark)
     asked = [p for p in plan.subtasks if p.id in chosen and not p.missing]
     try:

@@ -31,8 +31,8 @@ def render(template: str, **told: Any) -> str:
 
 
 def minus(told: str) -> str:
-    """Numbers below 0 with a minus sign."""
-    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, told)
+    """A sentence with a minus sign before numbers below 0, and one sign for at least."""
+    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, told).replace(">=", "≥")
 
 
 def number(x: float | None, digits: int = 3) -> str:

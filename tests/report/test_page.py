@@ -25,7 +25,7 @@ def test_numbers() -> None:
     assert page.signed(0.5, 2) == "+0.50"
     assert page.interval(Interval(value=0, low=-0.25, high=0.5), 2) == "[−0.25, 0.50]"
     assert page.interval(None) == ""
-    assert page.minus("one-sided: -0.1, 3-4, loc-1") == "one-sided: −0.1, 3-4, loc-1"
+    assert page.minus("one-sided: -0.1 >= 0, 3-4, loc-1") == "one-sided: −0.1 ≥ 0, 3-4, loc-1"
     assert (page.words(["a"]), page.words(["a", "b", "c"]), page.words([])) == ("a", "a, b and c", "none")
     assert page.where({"level": ["a", "b"], "modality": "CT"}) == "level = a or b; modality = CT"
 
