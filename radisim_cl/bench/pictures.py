@@ -170,7 +170,7 @@ def _confusion(axes: Axes, labels: list[str], found: Answers) -> None:
 
 
 def _reliability(axes: Axes, found: Answers, what: str) -> None:
-    """How often the answer is right by how sure the model is, with 95 % intervals over the patients of a bin."""
+    """How often the answer is right by how sure the model is, with 95 % intervals over the patients of a bin; expected calibration error (ECE)."""
     sure = confidence(found)
     right, order = found.answer == found.truth, np.argsort(sure, kind="stable")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
@@ -185,7 +185,7 @@ def _reliability(axes: Axes, found: Answers, what: str) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"{what} of the answer")
     axes.set_ylabel("right")
-    axes.set_title(f"reliability: expected calibration error {gap:.2f}", fontsize=9)
+    axes.set_title(f"reliability, ECE {gap:.2f}", fontsize=9)
 
 
 def confidence(found: Answers) -> F:

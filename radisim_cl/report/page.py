@@ -57,7 +57,7 @@ def whole(n: float) -> str:
 
 def percent(x: float) -> str:
     """12.5 %."""
-    return f"{100 * x:.1f} %"
+    return f"{100 * x:.1f}\N{NO-BREAK SPACE}%"
 
 
 def took(seconds: float) -> str:

@@ -26,6 +26,8 @@ SECTIONS = [("verdict", "Verdict"), ("timeline", "What happened"), ("skill", "Sk
             ("forgetting", "Forgetting"), ("training", "Mixture and training"), ("examples", "Examples"), ("answers", "Answers and confidence"),
             ("plan", "Plan, data, versions")]
 """Anchors and headings, in order."""
+PAIR = (5.6, 2.7)
+"""Inches of a confusion matrix and its reliability curve, of which two stand side by side."""
 
 
 def write(run: Path, images: bool = True, out: Path | None = None) -> Path:
@@ -94,6 +96,7 @@ def _confusions(story: Story, after: dict[str, Measurement[Report]]) -> list[tup
         if isinstance(found, Answers):
             with style():
                 figure = pictures.classes(spec, found)
+            figure.set_size_inches(*PAIR)
             right = f"{(found.answer == found.truth).mean():.0%} of {len(found.truth)} items are answered right; classes: {', '.join(spec.labels)}."
             out.append((spec.id, svg(figure, f"answers-{spec.id.replace('.', '-')}", f"{spec.id}: confusion and reliability", right)))
     return out
