@@ -258,6 +258,24 @@ def log(run: Annotated[str | None, typer.Argument(help="A run by name or path. D
 
 
 @app.command()
+def report(
+    run: Annotated[str | None, typer.Argument(help="A run by name or path. Default: the newest one under runs/.")] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Show images, and captions, of the benchmark's data.")] = True,
+    out_: Annotated[Path | None, typer.Option("--out", help="Default: report.html in the run.")] = None,
+) -> None:
+    """Write a run's page: one HTML file with verdict, curves, subtasks, forgetting, examples and plan. `run` does it at its end.
+
+    The page shows images of the benchmark: keep it where they may be, or use --no-images. It asks the network for nothing.
+    """
+    from radisim_cl.report.write import write
+    from radisim_cl.runs.directory import find
+
+    if out_ is not None and not out_.parent.is_dir():
+        raise InputError(f"--out {out_}: no folder {out_.parent}; make it first")
+    out.print(f"report: {write(find(run, unfinished=False), images, out_)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def doctor(run: Annotated[str | None, typer.Argument(help="A run by name or path, whose every file is then checked too.")] = None) -> None:
     """Check this machine; and a run, by every digest that it wrote. Changes nothing.
 
@@ -414,6 +432,10 @@ def _execute(folder: Path, nproc: int | None) -> None:
     from radisim_cl.runs.runner import resume as go
 
     go(folder)
+    if os.environ.get("RANK", "0") == "0":
+        from radisim_cl.report.write import write
+
+        out.print(f"report: {write(folder)}", highlight=False, soft_wrap=True)
 
 
 def _rank() -> str:

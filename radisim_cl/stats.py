@@ -111,6 +111,27 @@ def mean(estimates: Sequence[Estimate], shared: F | None = None) -> Estimate:
                     supposed if len(known) == k else None)
 
 
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a - b, of two scores on the same items, whose replicates come from the same draws of patients: the paired interval.
+
+    The guard is MOVER's for a difference of dependent estimates (Zou 2007, Psychol Methods 12:399), which are taken for as correlated as their
+    replicates are; not at all where those of one do not vary, as a perfect score's do not, or where they go against each other.
+    """
+    value = a.value - b.value
+    x, y = (e.replicates[~np.isnan(a.replicates + b.replicates)] for e in (a, b))
+    related = max(0.0, float(np.corrcoef(x, y)[0, 1])) if len(x) and min(np.ptp(x), np.ptp(y)) > 1e-9 else 0.0
+
+    def guard(alpha: float) -> Bounds:
+        (low_a, high_a), (low_b, high_b) = a.guard(alpha), b.guard(alpha)
+        return value - _apart(a.value - low_a, high_b - b.value, related), value + _apart(high_a - a.value, b.value - low_b, related)
+
+    return Estimate(value, a.replicates - b.replicates, guard)
+
+
+def _apart(x: float, y: float, related: float) -> float:
+    return float(np.sqrt(max(0.0, x * x + y * y - 2 * related * x * y)))
+
+
 def _related(stacked: F, shared: F) -> F:
     """(k, k) correlations of (k, R) replicates, between 0 and `shared`, which stands where a row does not vary."""
     centred = np.nan_to_num(stacked - _mean_defined(stacked)[:, None])
@@ -120,26 +141,6 @@ def _related(stacked: F, shared: F) -> F:
     related: F = np.where(flat[:, None] | flat, shared, np.clip(correlation, 0, shared))
     np.fill_diagonal(related, 1.0)
     return related
-
-
-def difference(a: Estimate, b: Estimate) -> Estimate:
-    """a - b, of estimates on the same patients whose replicates come from the same draws of them; the guard is Zou's (2007, Psychol Methods 12:399,
-    eq. 15), which takes both for as correlated as their replicates are, and for uncorrelated where one's do not vary."""
-    both = ~np.isnan(a.replicates) & ~np.isnan(b.replicates)
-    x, y = a.replicates[both], b.replicates[both]
-    vary = len(x) > 1 and x.std() > 1e-9 and y.std() > 1e-9
-    r = float(np.clip(np.corrcoef(x, y)[0, 1], 0.0, 1.0)) if vary else 0.0
-    value = a.value - b.value
-
-    def guard(alpha: float) -> Bounds:
-        (low_a, high_a), (low_b, high_b) = a.guard(alpha), b.guard(alpha)
-
-        def width(one: float, other: float) -> float:
-            return float(np.sqrt(max(0.0, one**2 + other**2 - 2 * r * one * other)))
-
-        return value - width(a.value - low_a, high_b - b.value), value + width(high_a - a.value, b.value - low_b)
-
-    return Estimate(value, a.replicates - b.replicates, guard)
 
 
 def overlap(patients: Sequence[npt.NDArray[np.str_]]) -> F:

@@ -48,8 +48,9 @@ def test_without_data_the_wheel_says_what_to_do(installed: Path) -> None:
     assert "_library/catalogs/open_sample.yaml:" in done.stderr
 
 
-def test_licence_and_entry_point(installed: Path) -> None:
+def test_licence_entry_point_and_templates(installed: Path) -> None:
     info = next(installed.glob("*.dist-info"))
     assert "radisim-cl = radisim_cl.cli:main" in (info / "entry_points.txt").read_text()
     assert "Apache License" in (info / "licenses" / "LICENSE").read_text()
+    assert {p.name for p in (installed / "radisim_cl" / "report" / "templates").iterdir()} >= {"base.html.j2", "run.html.j2", "style.css"}
     assert not list(installed.glob("tests")), "tests are not shipped"

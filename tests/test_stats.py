@@ -15,7 +15,7 @@ from sklearn import metrics
 
 from radisim_cl.intervals import delong, exact, mover, newcombe_auc
 from radisim_cl.specs.metrics import BY_PROTOCOL
-from radisim_cl.stats import Answers, Estimate, Resamples, Values, effective, mean, overlap
+from radisim_cl.stats import Answers, Estimate, Resamples, Values, difference, effective, mean, overlap
 
 F = npt.NDArray[np.float64]
 METRICS = (*BY_PROTOCOL["classify"], "quadratic_kappa")
@@ -523,3 +523,30 @@ def test_coverage(simulate: Callable[[float, np.random.Generator], tuple[Answers
         low, high = a.estimate(metric, Resamples.draw(list(a.patients), replicates=400)).bounds(0.025)
         held += low <= true <= high
     assert held / 300 >= 0.92
+
+
+def test_a_difference_of_independent_scores_has_the_closed_interval() -> None:
+    """Where nothing is shared, MOVER's interval is Newcombe's (1998, method 10) on the same bounds."""
+    rng = np.random.default_rng(0)
+    a, b = (Estimate(p, rng.normal(p, 1e-6, 4000), lambda alpha, p=p, n=n: exact(p, n, alpha)) for p, n in ((0.8, 50), (0.6, 80)))  # type: ignore[misc]
+    (la, ua), (lb, ub) = exact(0.8, 50, 0.025), exact(0.6, 80, 0.025)
+    low, high = difference(a, b).bounds(0.025)
+    assert low == pytest.approx(0.2 - np.hypot(0.8 - la, ub - 0.6), abs=0.01)
+    assert high == pytest.approx(0.2 + np.hypot(ua - 0.8, 0.6 - lb), abs=0.01)
+
+
+def test_a_paired_difference_covers_the_true_one() -> None:
+    """Two models answer the same 60 patients; their errors go together."""
+    rng, held, n = np.random.default_rng(1), 0, 60
+    patients, truth = np.array([f"p{i}" for i in range(n)]), np.arange(n) % 2
+    resamples, widths, single = Resamples.draw(patients.tolist(), replicates=400), [], []
+    for _ in range(200):
+        shared = rng.random(n)
+        right = [shared < 0.8, np.where(rng.random(n) < 0.7, shared, rng.random(n)) < 0.7]  # 80 % and 70 % right
+        a, b = (Answers(patients, truth, np.eye(2)[np.where(r, truth, 1 - truth)]).estimate("accuracy", resamples) for r in right)
+        low, high = difference(a, b).bounds(0.025)
+        held += low <= 0.1 <= high
+        widths.append(high - low)
+        single.append(np.hypot(*np.diff([a.bounds(0.025), b.bounds(0.025)])[:, 0]))
+    assert held / 200 >= 0.93
+    assert np.mean(widths) < 0.9 * np.mean(single), "pairing gains nothing"

@@ -141,18 +141,18 @@ def scorecard(m: Measurement[Split], benchmark: BenchmarkSpec, plans: list[Subta
     subtasks = [
         SubtaskScore(
             id=s.id, suite=s.suite, metric=s.metric,
-            scores={k: _interval(m.estimates[s.id, k]) for k in BY_PROTOCOL[s.protocol] if (s.id, k) in m.estimates},
-            skill=_interval(m.estimates[s.id, "skill"]) if (s.id, "skill") in m.estimates else None,
+            scores={k: interval(m.estimates[s.id, k]) for k in BY_PROTOCOL[s.protocol] if (s.id, k) in m.estimates},
+            skill=interval(m.estimates[s.id, "skill"]) if (s.id, "skill") in m.estimates else None,
             chance=m.chance.get(s.id), items=len(m.answers[s.id].patients),
             patients=dict(zip(s.labels, m.answers[s.id].patients_by_class, strict=True)),
             patients_in_all=len(np.unique(m.answers[s.id].patients)),
-            undecidable=m.undecidable.get(s.id, ""), floors={k: _interval(e) for k, e in m.floors.get(s.id, {}).items()},
+            undecidable=m.undecidable.get(s.id, ""), floors={k: interval(e) for k, e in m.floors.get(s.id, {}).items()},
             prompts=s.prompts_digest(), spread=m.spread.get(s.id, {}), detectable=m.detectable.get(s.id), trained_on=plan[s.id].trained_on,
         )
         for s in benchmark.subtasks if s.id in m.answers
     ]
     suites = [
-        SuiteScore(suite=suite, skill=_interval(m.estimates[suite, "skill"]) if (suite, "skill") in m.estimates else None,
+        SuiteScore(suite=suite, skill=interval(m.estimates[suite, "skill"]) if (suite, "skill") in m.estimates else None,
                    detectable=m.detectable.get(suite), subtasks=[s.id for s in specs if s.id not in m.undecidable],
                    left_out=[s.id for s in specs if s.id in m.undecidable])
         for suite, specs in benchmark.suites.items()
@@ -162,6 +162,7 @@ def scorecard(m: Measurement[Split], benchmark: BenchmarkSpec, plans: list[Subta
                      samples=samples, model=model, subtasks=subtasks, suites=suites, missing=missing, notice=notice)
 
 
-def _interval(e: Estimate) -> Interval:
+def interval(e: Estimate) -> Interval:
+    """An estimate with its 95 % interval."""
     low, high = e.bounds(0.025)
     return Interval(value=e.value, low=low, high=high)

@@ -113,9 +113,10 @@ class RunState:
 
     @property
     def flagged(self) -> list[str]:
-        """Accepted stages whose gate said no, and whose policy went on all the same."""
+        """Stages that are over although their gates said no, because their policies went on all the same."""
         last = {d.stage: d.decision for d in self.decisions}
-        return [name for name in self.accepted if last.get(name) == "advance_flagged"]
+        over = {*self.accepted, *([self.decided.stage] if self.decided else [])}
+        return [name for name in self.names if name in over and last.get(name) == "advance_flagged"]
 
     @property
     def notice(self) -> str:

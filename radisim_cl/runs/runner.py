@@ -30,7 +30,7 @@ from radisim_cl.files import sha256, write_atomic
 from radisim_cl.gates._policy import decision
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
-from radisim_cl.models.export import export, readme
+from radisim_cl.models.export import export
 from radisim_cl.models.texts import shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict, all_passed, spent
@@ -38,6 +38,7 @@ from radisim_cl.records.ledger import Ledger
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.registry import plugin
 from radisim_cl.runs import checkpoints, scores
+from radisim_cl.runs.card import model_card, open_cards
 from radisim_cl.runs.directory import another_try, load_plan, versions
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.progress import Reporter
@@ -116,6 +117,7 @@ class Runner:
                 self._stage(self.plan.stages[self.state.stage])
         if self.ledger:
             scores.unseal(self.run, self.plan, self.state)
+            open_cards(self.run, self.plan, self.state)
         self._record(ev.RunFinished())
         self.report.finished(self.run, self.state)
         return self.state
@@ -143,7 +145,7 @@ class Runner:
         folder = f"export/{state.stage + 1}-{name}"
         weights = self.engine.weights()
         if self.ledger:
-            export(weights, self.copy, self.run / folder, readme(self.plan, state.stage + 1))
+            export(weights, self.copy, self.run / folder, model_card(self.plan, state, name))
         self._record(ev.StageFinished(stage=name, attempt=state.attempt, passed=bool(state.decided.passed), export=folder))
 
     def _entry(self, stage: StagePlan) -> Towers | None:

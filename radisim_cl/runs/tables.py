@@ -160,45 +160,49 @@ def log_table(events: Sequence[ev.AnyEvent], state: RunState, plan: Plan) -> Ren
     """
     table = Table(show_header=False, box=None, padding=(0, 1))
     for e in events:
-        match e:
-            case ev.RunStarted():
-                told = f"started: {e.name}, seed {e.seed}, plan {e.plan[:12]}"
-            case ev.RunResumed():
-                told = f"resumed with {e.world_size} rank{'s' * (e.world_size > 1)}" + (f"; {e.note}" if e.note else "")
-            case ev.Forked():
-                told = f"FORKED from {e.parent}; changed: {'; '.join(e.changed) or 'nothing'}"
-            case ev.StageStarted():
-                told = f"stage {e.stage}" + (f", attempt {e.attempt + 1}" if e.attempt else "") + f": {e.planned} steps to the first look"
-            case ev.FellBack():
-                told = f"FELL BACK to the checkpoint of event {e.to}: {'; '.join(e.reasons)}"
-            case ev.StepsSkipped():
-                steps = f"step {e.first}" if e.first == e.last else f"steps {e.first} to {e.last}"
-                told = f"  SKIPPED {steps} of {e.stage}: {e.why}; pairs {', '.join(e.pairs[:4])}{' ...' * (len(e.pairs) > 4)}"
-            case ev.Scored(suites=None):
-                told = f"  report split scored after {e.stage}; sealed until the run has finished"
-            case ev.Scored():
-                scores = ", ".join(f"{k} {v}" for k, v in (e.suites or {}).items())
-                told = f"  {e.split} split scored at step {e.total}: {scores}"
-            case ev.GateDecided():
-                verdict = {True: "passed", False: "not passed", None: "undecided"}[e.passed]
-                more = (f" by {e.batches} steps" if e.batches else "") + (f", with more of {', '.join(e.forgotten)}" if e.forgotten else "")
-                told = f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}{more}"
-            case ev.StageFinished():
-                told = f"  accepted{'' if e.passed else ' WITHOUT having passed its gate'}: {e.export}"
-            case ev.Rewound():
-                told = f"REWOUND by hand to the beginning of {e.stage}"
-            case ev.RunFinished():
-                told = "finished"
-            case ev.RunStopped():
-                told = f"stopped by the gate of {e.stage}"
-            case ev.RunFailed():
-                told = f"ended with exit code {e.exit_code}: {e.error}"
-            case _:
-                continue
-        table.add_row(e.time[:19].replace("T", " "), told)
+        if told := event_told(e):
+            table.add_row(e.time[:19].replace("T", " "), told)
     mark = f"; rewound {state.rewinds} times" * bool(state.rewinds)
     where = f", at step {state.batch} of {state.target} of stage {state.name}" * (state.started and state.status != "finished")
     return Group(table, *(Text(line) for line in (f"{state.status}{mark}{where}", state.notice, plan.notice) if line))
+
+
+def event_told(e: ev.AnyEvent) -> str:
+    """An event in words, indented where it is of a stage; empty for one that decided nothing."""
+    match e:
+        case ev.RunStarted():
+            return f"started: {e.name}, seed {e.seed}, plan {e.plan[:12]}"
+        case ev.RunResumed():
+            return f"resumed with {e.world_size} rank{'s' * (e.world_size > 1)}" + (f"; {e.note}" if e.note else "")
+        case ev.Forked():
+            return f"FORKED from {e.parent}; changed: {'; '.join(e.changed) or 'nothing'}"
+        case ev.StageStarted():
+            return f"stage {e.stage}" + (f", attempt {e.attempt + 1}" if e.attempt else "") + f": {e.planned} steps to the first look"
+        case ev.FellBack():
+            return f"FELL BACK to the checkpoint of event {e.to}: {'; '.join(e.reasons)}"
+        case ev.StepsSkipped():
+            steps = f"step {e.first}" if e.first == e.last else f"steps {e.first} to {e.last}"
+            return f"  SKIPPED {steps} of {e.stage}: {e.why}; pairs {', '.join(e.pairs[:4])}{' ...' * (len(e.pairs) > 4)}"
+        case ev.Scored(suites=None):
+            return f"  report split scored after {e.stage}; sealed until the run has finished"
+        case ev.Scored():
+            scores = ", ".join(f"{k} {v}" for k, v in (e.suites or {}).items())
+            return f"  {e.split} split scored at step {e.total}: {scores}"
+        case ev.GateDecided():
+            verdict = {True: "passed", False: "not passed", None: "undecided"}[e.passed]
+            more = (f" by {e.batches} steps" if e.batches else "") + (f", with more of {', '.join(e.forgotten)}" if e.forgotten else "")
+            return f"  gate, look {e.look} ({e.mode}): {verdict}; {'; '.join(e.reasons)} -> {e.decision}{more}"
+        case ev.StageFinished():
+            return f"  accepted{'' if e.passed else ' WITHOUT having passed its gate'}: {e.export}"
+        case ev.Rewound():
+            return f"REWOUND by hand to the beginning of {e.stage}"
+        case ev.RunFinished():
+            return "finished"
+        case ev.RunStopped():
+            return f"stopped by the gate of {e.stage}"
+        case ev.RunFailed():
+            return f"ended with exit code {e.exit_code}: {e.error}"
+    return ""
 
 
 def save_picture(page: Console, path: Path, title: str) -> None:

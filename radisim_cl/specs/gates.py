@@ -57,7 +57,7 @@ class ThresholdSpec(_Target):
 
     def told(self, catalog: str) -> str:
         """In a line."""
-        return f"{self.target} {self.metric} >= {self.value_for(catalog):g}"
+        return f"lower bound of {self.target} {self.metric} >= {self.value_for(catalog):g}"
 
 
 class PlateauSpec(_Target):

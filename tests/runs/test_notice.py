@@ -13,12 +13,13 @@ from rich.console import Console, RenderableType
 from radisim_cl.bench import evaluate
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.models.build import build
-from radisim_cl.models.export import export, readme
+from radisim_cl.models.export import export
 from radisim_cl.phantom import make
 from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
-from radisim_cl.records.state import fold
+from radisim_cl.records.state import RunState, fold
 from radisim_cl.runs import directory, planning, scores
+from radisim_cl.runs.card import model_card
 from radisim_cl.runs.tables import log_table, plan_table, scorecard_table, status_table
 from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
 from radisim_cl.specs.curriculum import ModelSpec, load
@@ -90,7 +91,7 @@ def test_status_and_its_picture(drawn: Plan, real: Plan, shared_world: World, tm
 def test_exports(drawn: Plan, real: Plan, shared_world: World, tmp_path: Path) -> None:
     built = build(ModelSpec(arch=f"local-dir:{shared_world.root / 'model'}"), seed=0)
     for name, plan in (("drawn", drawn), ("real", real)):
-        export(built.model.state_dict(), built, tmp_path / name, readme(plan, 1))
+        export(built.model.state_dict(), built, tmp_path / name, model_card(plan, RunState(), "modality"))
         text = (tmp_path / name / "README.md").read_text()
         _, head, body = text.split("---\n", 2)
         assert yaml.safe_load(head)["library_name"] == "open_clip"
@@ -112,7 +113,7 @@ def test_an_overlap_that_the_curriculum_allows_is_told_on_every_page(
     assert plan.notice == f"{SYNTHETIC} {told}" if synthetic else told
     assert told in page(plan_table(plan))
     assert told in page(scorecard_table(card(plan)))
-    assert told in readme(plan, 1)
+    assert told in model_card(plan, RunState(), "modality")
     directory.create(plan, tmp_path / "run", 1)
     assert told in " ".join(shared_world.cli("status", str(tmp_path / "run")).stdout.split())
     assert told not in page(plan_table(real)) + page(scorecard_table(card(real)))
