@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.splits import cut
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256
@@ -17,7 +18,8 @@ from radisim_cl.registry import hint
 from radisim_cl.specs.catalog import CatalogSpec
 
 COLUMNS = ("id", "patient", "study", "image", "caption", "modality", "anatomy", "plane", "level", "split", "labels", "mask", "licence")
-"""A manifest's columns. `id` and `image` are required; `patient` defaults to `id`. `labels` are `name[@place]`, joined by `|`."""
+"""A manifest's columns. `id` and `image` are required; `patient` defaults to `id`. `labels` are `name[@place]`, joined by `|`. `image` and `mask`
+are paths, or `shard.tar:offset:length`."""
 DERIVED = ("label", "place")
 """Made from `labels`: the names joined by " and "; the place, where there is exactly one label with a place."""
 
@@ -29,7 +31,7 @@ class Corpus:
     Attributes:
         name: as in the catalog.
         frame: one row a pair: COLUMNS and DERIVED as strings, "" where missing; `split` is train, tune, gate or report.
-        folder: image and mask paths are relative to it.
+        folder: images, masks and shards are named relative to it.
         digest: SHA-256 of the manifest.
         structures: by pixel value of the masks, the structure.
     """
@@ -40,14 +42,14 @@ class Corpus:
     digest: str
     structures: Mapping[int, str]
 
-    def image(self, row: int) -> Path:
-        """Path of a row's image."""
-        return self.folder / str(self._cells["image"][row])
+    def image(self, row: int) -> Blob:
+        """Where a row's image is."""
+        return Blob.of(self.folder, str(self._cells["image"][row]))
 
-    def mask(self, row: int) -> Path | None:
-        """Path of a row's mask: an 8-bit label map of the image's own size; None where it has none."""
+    def mask(self, row: int) -> Blob | None:
+        """Where a row's mask is: an 8-bit label map of the image's own size; None where it has none."""
         name = str(self._cells["mask"][row])
-        return self.folder / name if name else None
+        return Blob.of(self.folder, name) if name else None
 
     def record(self, row: int) -> dict[str, str]:
         """A row of the manifest."""
@@ -70,15 +72,8 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     Raises:
         InputError: unknown corpus, missing root or manifest, missing columns, duplicate ids.
     """
-    if name not in catalog.corpora:
-        raise InputError(f"unknown source {name!r} in catalog {catalog.name!r}. {hint(name, catalog.corpora)}")
-    spec = catalog.corpora[name]
-    if not Path(catalog.root).is_dir():
-        raise InputError(f"catalog {catalog.name!r}: root {catalog.root} is not a folder")
-    path = Path(catalog.root) / spec.manifest
-    if not path.is_file():
-        raise InputError(f"corpus {name!r}: no manifest {path}")
-    frame = _read(path)
+    path = manifest(catalog, name)
+    spec, frame = catalog.corpora[name], read_manifest(path)
     if unknown := [c for c in (*spec.columns, *spec.values) if c not in COLUMNS]:
         raise InputError(f"corpus {name!r}: {unknown[0]!r} under 'columns' or 'values' of the catalog is no column of a manifest. "
                          f"{hint(unknown[0], COLUMNS)}")
@@ -111,8 +106,28 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     return Corpus(name, frame, path.parent, sha256(path), spec.structures)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """All cells as text, "" where there is nothing, the same from CSV and from Parquet."""
+def manifest(catalog: CatalogSpec, name: str) -> Path:
+    """Where a corpus's manifest is.
+
+    Raises:
+        InputError: unknown corpus, missing root or manifest.
+    """
+    if name not in catalog.corpora:
+        raise InputError(f"unknown source {name!r} in catalog {catalog.name!r}. {hint(name, catalog.corpora)}")
+    if not Path(catalog.root).is_dir():
+        raise InputError(f"catalog {catalog.name!r}: root {catalog.root} is not a folder")
+    path = Path(catalog.root) / catalog.corpora[name].manifest
+    if not path.is_file():
+        raise InputError(f"corpus {name!r}: no manifest {path}")
+    return path
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """All cells as text, "" where there is nothing, the same from CSV and from Parquet.
+
+    Raises:
+        InputError: it is not a table of either kind.
+    """
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype(str)

@@ -291,7 +291,7 @@ def test_a_mask_whose_corpus_names_a_side_is_never_mirrored(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("readers", [0, 2])
 @pytest.mark.parametrize(("break_it", "said"), [
-    (lambda p: p.unlink(), "cannot be decoded"), (lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
+    (lambda p: p.unlink(), "cannot be read"), (lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
     (lambda p: Image.new("L", (9, 9)).save(p), "9 x 9 pixels"), (lambda p: Image.new("L", (28, 30), 5).save(p), "value 5, which is no structure"),
 ], ids=["missing", "cut", "size", "value"])
 def test_a_broken_mask_stops_reading_by_name(tmp_path: Path, readers: int, break_it: Callable[[Path], object], said: str) -> None:

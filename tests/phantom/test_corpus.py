@@ -207,13 +207,13 @@ def test_ids_are_unique_and_files_are_what_rows_say(corpora: Corpora) -> None:
         assert frame["id"].str.startswith(name).all()
         assert {p.name for p in (folder / "images").iterdir()} == {Path(p).name for p in frame["image"]}
         for row in frame.index[:4]:
-            with Image.open(corpora[name].image(row)) as picture:
+            with Image.open(corpora[name].image(row).path) as picture:
                 assert picture.mode == "L"
                 assert picture.size == (SOURCES[name].size or SPEC.size,) * 2
         for row in frame.index[frame["mask"] != ""]:
             mask = corpora[name].mask(row)
             assert mask is not None
-            values = set(np.unique(np.asarray(Image.open(mask))).tolist())
+            values = set(np.unique(np.asarray(Image.open(mask.path))).tolist())
             assert values <= {0, *STRUCTURES}
             assert values - {0, 1}, "some structure is in the picture"
     assert len(set(every)) == len(every)
@@ -314,9 +314,9 @@ def test_what_is_called_left_lies_left(source: str) -> None:
 def test_kidneys_in_masks_are_on_their_side(corpora: Corpora, source: str) -> None:
     codes, found = {name: code for code, name in STRUCTURES.items()}, 0
     for row in corpora[source].frame.index[corpora[source].frame["mask"] != ""]:
-        path = corpora[source].mask(row)
-        assert path is not None
-        mask = np.asarray(Image.open(path))
+        file = corpora[source].mask(row)
+        assert file is not None
+        mask = np.asarray(Image.open(file.path))
         middle = np.nonzero(mask)[1].mean()
         for name, side in (("left kidney", 1), ("right kidney", -1), ("spleen", 1)):
             columns = np.nonzero(mask == codes[name])[1]
