@@ -100,6 +100,11 @@ class Mixture:
         wanted = range(self.global_batch)[slots or slice(None)]
         return [self._pair(int(chosen[k]), int(rows[k]), key(self.seed, n, k)) for k in wanted]
 
+    def substitute(self, pair: Pair, attempt: int) -> Pair:
+        """What stands in for a pair that cannot be read: one of the same ingredient, by the sample's own key and the number of the try, from 1."""
+        rows = self.rows[pair.entry]
+        return self._pair(pair.entry, int(rows[key(pair.key, "substitute", attempt) % len(rows)]), pair.key)
+
     def drawn(self, batches: int) -> npt.NDArray[np.int64]:
         """(entries,) pairs that each entry has given in the first `batches` batches, in O(log batches)."""
         m = batches * self.global_batch

@@ -76,6 +76,10 @@ class CheckpointCommitted(Event):
     """Pairs seen in this attempt, by `source/modality`."""
     asked: dict[str, float]
     """What the mixture's shares ask for, the same way."""
+    substituted: dict[str, int] = {}
+    """By source, pairs of this attempt whose image or mask is none, and that another pair stood in for."""
+    unreadable: list[str] = []
+    """Those since the checkpoint before, as `source/id`."""
 
 
 class Scored(Event):

@@ -39,6 +39,7 @@ from radisim_cl.runs.directory import load_plan, versions
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.progress import Reporter
 from radisim_cl.runs.signals import StopRequest
+from radisim_cl.runs.unreadable import Unreadable
 from radisim_cl.specs.plan import StagePlan
 from radisim_cl.train.engine import Engine, init_distributed
 from radisim_cl.train.loop import build_losses, train_stage, wanted
@@ -99,7 +100,7 @@ class Runner:
         if self.state.checkpoint:
             checkpoints.load(self.engine, self.run, self.state.checkpoint)
         else:
-            self._commit("initial", None, 0, 0, {}, {})
+            self._commit("initial", None, 0, 0, {}, {}, {}, [])
         if not self.state.scores:
             self._score("gate", None, 0)
         with self.report:
@@ -168,8 +169,11 @@ class Runner:
         before = state.total - state.batch
         drawn = Counter(state.checkpoint.drawn if state.batch and state.checkpoint else {})
         mine: Counter[str] = Counter()
+        unreadable = Unreadable(self.engine, stage.spec.data.max_corrupt, curriculum.scale.global_batch,
+                                state.checkpoint.substituted if state.batch and state.checkpoint else {})
         for step in train_stage(self.engine, loader, losses, beside, curriculum.train(stage.spec), state.planned, state.batch, state.target):
             mine.update(step.drawn)
+            unreadable.add(step.lost, step.batch)
             self.report.step(step, state.target)
             if self.board:
                 used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
@@ -181,7 +185,7 @@ class Runner:
                     drawn.update(counts)
                 mine.clear()
                 why: Why = "look" if due else "signal" if stopping else "periodic"
-                self._commit(why, name, step.batch, before + step.batch, dict(drawn), mixture.asked(step.batch))
+                self._commit(why, name, step.batch, before + step.batch, dict(drawn), mixture.asked(step.batch), *unreadable.committed())
             if stopping:
                 raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
                                   f"`radisim-cl resume {self.run}` goes on")
@@ -246,12 +250,12 @@ class Runner:
         self._record(self.engine.broadcast(event))
 
     def _commit(self, why: Why, stage: str | None, batch: int, total: int,
-                drawn: dict[str, int], asked: dict[str, float]) -> None:
+                drawn: dict[str, int], asked: dict[str, float], substituted: dict[str, int], unreadable: list[str]) -> None:
         tag = f"{stage}-{self.state.attempt}-{batch:07d}" if stage else "initial"
         previous = self.state.checkpoint
         manifest = checkpoints.save(self.engine, self.run, tag)
         self._record(ev.CheckpointCommitted(tag=tag, manifest=manifest, stage=stage, attempt=self.state.attempt, batch=batch, total=total,
-                                            why=why, drawn=drawn, asked=asked))
+                                            why=why, drawn=drawn, asked=asked, substituted=substituted, unreadable=unreadable))
         if self.board and why == "look":
             for part, n in asked.items():
                 self._plot({f"mixture_asked/{stage}/{part}": n, f"mixture_realised/{stage}/{part}": drawn.get(part, 0)}, total)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from radisim_cl.data.loader import Loader
+from radisim_cl.data.loader import Loader, Lost
 from radisim_cl.errors import RadisimError
 from radisim_cl.losses._base import Loss
 from radisim_cl.models.build import Towers, Wanted
@@ -34,6 +34,7 @@ class Step:
         logit_scale: inverse temperature.
         updated: False when the loss was not finite and nothing was changed.
         drawn: pairs of this rank's part of the batch, by `source/modality`.
+        lost: pairs of this rank's part that others stood in for.
     """
 
     batch: int
@@ -43,6 +44,7 @@ class Step:
     logit_scale: float
     updated: bool
     drawn: dict[str, int]
+    lost: Sequence[Lost] = ()
 
 
 @dataclass(frozen=True)
@@ -123,4 +125,5 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
             logit_scale=float(features.logit_scale.detach()),
             updated=updated,
             drawn=batch.drawn(),
+            lost=batch.lost,
         )
