@@ -158,7 +158,8 @@ class Runner:
             entry: the model that entered it, if a loss compares with it.
         """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
-        mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
+        mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt,
+                          stage.spec.data.block)
         losses = build_losses(stage.contributing, self.engine)
         words = vocabulary(self.corpora[source] for source in stage.sources)
         beside = wanted(losses, words, self.copy.tokenizer, self.engine.device, entry)
