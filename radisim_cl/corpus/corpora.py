@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -98,8 +99,8 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
         frame["patient"] = found
     for column, values in spec.values.items():
         frame[column] = frame[column].replace(values)
-    frame["label"] = frame["labels"].map(_label)
-    frame["place"] = frame["labels"].map(_place)
+    frame["label"] = _each(frame["labels"], _label)
+    frame["place"] = _each(frame["labels"], _place)
     frame["split"] = cut(frame, spec.splits, version, name)
     if spec.patient_ids:
         frame["patient"] = f"{spec.patient_ids}/" + frame["patient"]
@@ -130,7 +131,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype(str)
+            return pd.read_parquet(path).apply(_text)
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a manifest has a line of column names and one line a pair") from None
@@ -138,6 +139,16 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not UTF-8 (byte {e.start}); save it as UTF-8") from None
     except (ValueError, OSError) as e:  # pandas' and Arrow's parsing errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {str(e).splitlines()[0]}") from None
+
+
+def _text(column: pd.Series[Any]) -> pd.Series[str]:
+    return column.fillna("") if column.dtype == "str" else column.convert_dtypes().astype("string").fillna("").astype("str")
+
+
+def _each(column: pd.Series[str], change: Callable[[str], str]) -> pd.Series[str]:
+    """A function of the cells, called once for each value."""
+    codes, values = pd.factorize(column)
+    return pd.Series(pd.array([change(v) for v in values], dtype="str").take(codes), index=column.index)
 
 
 def _label(labels: str) -> str:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from radisim_cl.bench.items import items, pseudonym
 from radisim_cl.corpus.corpora import Corpora, matches
-from radisim_cl.corpus.splits import position
+from radisim_cl.corpus.splits import positions
 from radisim_cl.errors import InputError
 from radisim_cl.phantom import make
 from radisim_cl.phantom.exams import Exam, body
@@ -233,7 +233,7 @@ def test_patients_stay_in_one_split(corpora: Corpora) -> None:
     trained = {n for n, s in corpora.catalog.corpora.items() if s.splits == {"*": {"train": 1}}}
     assert held | trained == set(SOURCES)
     assert {p for n in held for p in corpora[n].frame["patient"]} & {p for n in trained for p in corpora[n].frame["patient"]} == set()
-    assert 0 <= position(corpora.catalog.name, "lits-00000") < 1
+    assert 0 <= positions(corpora.catalog.name, ["lits-00000"]).item() < 1
 
 
 def test_planes_of_one_ct_and_its_masks_are_of_the_same_patients(corpora: Corpora) -> None:
