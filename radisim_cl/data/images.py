@@ -82,6 +82,12 @@ def _tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
 
 
+def _jittered(image: Tensor, brightness: float, contrast: float) -> Tensor:
+    """torchvision's `adjust_brightness`, then `adjust_contrast`, to a grey level, in half the time; contrast is about the mean of all channels."""
+    bright = image.float().mul_(brightness).clamp_(0, 255)
+    return bright.lerp_(bright.mean(), 1 - contrast).clamp_(0, 255).to(torch.uint8)
+
+
 def resize(image: Tensor, spec: PreprocessSpec) -> Tensor:
     """(3, size, size) uint8, by the model's own rule (open_clip's `image_transform_v2`)."""
     return _fitted(image, spec, InterpolationMode(spec.interpolation)).expand(3, -1, -1)
@@ -133,8 +139,7 @@ def augment(image: Tensor, spec: AugmentSpec, preprocess: PreprocessSpec, rng: n
     image = _fitted(image, preprocess, InterpolationMode(preprocess.interpolation))  # grey is made three channels of only at the end
     mask = None if mask is None else resize_mask(mask, preprocess)
     if spec.jitter:
-        image = tv.adjust_brightness(image, 1 + spec.jitter * (2 * brightness - 1))
-        image = tv.adjust_contrast(image, 1 + spec.jitter * (2 * contrast - 1))
+        image = _jittered(image, 1 + spec.jitter * (2 * brightness - 1), 1 + spec.jitter * (2 * contrast - 1))
     if may_flip and flip < spec.flip:
         image, mask = tv.horizontal_flip(image), None if mask is None else tv.horizontal_flip(mask)
     return image.expand(3, -1, -1), mask

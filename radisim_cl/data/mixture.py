@@ -27,6 +27,9 @@ _TURN = 2**32
 _GOLDEN = 2654435769
 """round(2**32 / golden ratio): the low-discrepancy step round a circle of 2**32 points (Knuth, TAOCP 3, 6.4)."""
 
+_BITS = 30
+"""Entries whose pairs are sorted by who holds them at a time."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -186,12 +189,16 @@ def held_together(entries: Sequence[EntryPlan], rows: Sequence[npt.NDArray[np.in
     sets = np.zeros((1, len(entries)), dtype=bool)
     for source in {e.entry.source for e in entries}:
         members = [i for i, e in enumerate(entries) if e.entry.source == source and len(rows[i])]
-        holders = np.zeros(1 + max((int(rows[i].max()) for i in members), default=-1), dtype=np.int64)
-        for bit, i in enumerate(members):
-            holders[rows[i]] |= 1 << bit
-        found = np.zeros((len(codes := np.unique(holders)), len(entries)), dtype=bool)
-        found[:, members] = codes[:, None] >> np.arange(len(members)) & 1
-        sets = np.concatenate([sets, found])
+        held, found = np.zeros(1 + max((int(rows[i].max()) for i in members), default=-1), dtype=np.int64), np.zeros((1, 0), dtype=bool)
+        for some in (members[at:at + _BITS] for at in range(0, len(members), _BITS)):  # `held` is, of each row, which set found so far it is in
+            for i in some:
+                held *= 2
+                held[rows[i]] += 1
+            codes, held = np.unique(held, return_inverse=True)
+            found = np.column_stack([found[codes >> len(some)], (codes[:, None] >> np.arange(len(some))[::-1] & 1).astype(bool)])
+        sized = np.zeros((len(found), len(entries)), dtype=bool)
+        sized[:, members] = found
+        sets = np.concatenate([sets, sized])
     return np.unique(sets, axis=0)
 
 

@@ -28,7 +28,7 @@ from radisim_cl.files import sha256, write_atomic
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export, readme
-from radisim_cl.models.texts import shortened
+from radisim_cl.models.texts import remembered, shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict
 from radisim_cl.records.ledger import Ledger
@@ -164,7 +164,7 @@ class Runner:
         words = vocabulary(self.corpora[source] for source in stage.sources)
         beside = wanted(losses, words, self.copy.tokenizer, self.engine.device, entry)
         regions = Regions(words, self.grid) if self.grid and beside.patches else None
-        tokenizer = shortened(self.copy.model, self.copy.tokenizer, beside.tokens.values())
+        tokenizer = shortened(self.copy.model, remembered(self.copy.tokenizer), beside.tokens.values())
         loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, tokenizer, curriculum.scale.readers, self.images,
                         regions)
         before = state.total - state.batch
