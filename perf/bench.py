@@ -47,11 +47,11 @@ def main() -> None:
     plans = planned_subtasks(spec, corpora, set())
     embedder = Embedder(build(ModelSpec(arch="radisim-tiny-resnet"), 0))
     asked = items(spec.subtasks[0], corpora, "report")
-    paths = [corpora[s].image(int(r)) for s, r in zip(asked["source"], asked["row"], strict=True)]
+    files = [corpora[s].image(int(r)) for s, r in zip(asked["source"], asked["row"], strict=True)]
 
     def once() -> None:
-        batches = [paths[i : i + 128] for i in range(0, len(paths), 128)]
-        embedder.images(torch.stack([resize(decode(p), embedder.preprocess) for p in batch]) for batch in batches)
+        batches = [files[i : i + 128] for i in range(0, len(files), 128)]
+        embedder.images(torch.stack([resize(decode(f), embedder.preprocess) for f in batch]) for batch in batches)
 
     def one_pass() -> None:
         evaluate.answers(embedder, spec, plans, corpora, "report", readers=1)
@@ -85,7 +85,7 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in found.items()}
     base = median["each unique image embedded once"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    table = Table(title=f"{len(paths)} images, radisim-tiny-resnet: medians of {REPEATS} interleaved runs; not from the cache: {max(made)}; "
+    table = Table(title=f"{len(files)} images, radisim-tiny-resnet: medians of {REPEATS} interleaved runs; not from the cache: {max(made)}; "
                         f"peak memory {peak:.2f} GiB", title_justify="left")
     for column in ("", "seconds", "of each image once"):
         table.add_column(column, justify="right" if column else "left")

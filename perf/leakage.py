@@ -17,6 +17,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.hashes import FRAMES, Looks, digest, look
 from radisim_cl.corpus.leakage import Candidates, compared, near
 from radisim_cl.phantom import make
@@ -32,15 +33,15 @@ MEMORY_MIB = 128
 """That the search may take beside the hashes."""
 
 
-def pictures(folder: Path) -> list[str]:
+def pictures(folder: Path) -> list[Blob]:
     """JPEGs of 512 pixels."""
     out = []
     for sub in ("images", "masks"):
         (folder / sub).mkdir()
     for i in range(PATIENTS):
         for row in make.one(PhantomSpec(), SOURCES["radimagenet"], i, folder):
-            out.append(str(folder / row["image"].replace(".png", ".jpg")))
-            Image.open(folder / row["image"]).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC).save(out[-1], quality=90)
+            out.append(Blob(folder / row["image"].replace(".png", ".jpg")))
+            Image.open(folder / row["image"]).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC).save(out[-1].path, quality=90)
     return out
 
 
@@ -64,13 +65,13 @@ def main() -> None:
     rng = np.random.default_rng(0)
     train, held = random_looks(TRAIN, rng), random_looks(HELD, rng)
     with tempfile.TemporaryDirectory() as temporary:
-        paths = pictures(Path(temporary))
-        per_hash = seconds(lambda: [look(p) for p in paths]) / len(paths)
-        per_digest = seconds(lambda: [digest(p) for p in paths]) / len(paths)
-        looks, images = np.stack([look(p) for p in paths]), [Path(p) for p in paths]
+        files = pictures(Path(temporary))
+        per_hash = seconds(lambda: [look(f) for f in files]) / len(files)
+        per_digest = seconds(lambda: [digest(f) for f in files]) / len(files)
+        looks = np.stack([look(f) for f in files])
         found = near(looks, looks)
         pairs = Candidates(*(x[found.train < found.held] for x in (found.train, found.held, found.frame)))
-        per_pair = seconds(lambda: compared(pairs, images, images)) / len(pairs.train)
+        per_pair = seconds(lambda: compared(pairs, files, files)) / len(pairs.train)
     tracemalloc.start()
     near(train[:2000], held)
     peak = tracemalloc.get_traced_memory()[1] / 2**20

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode, resize
 from radisim_cl.models.build import build
 from radisim_cl.phantom import exams, make
@@ -53,14 +54,14 @@ def drawing(kind: str, size: int) -> Callable[[], int]:
     return draw
 
 
-def reading(paths: list[Path], pixels: int) -> Callable[[], int]:
+def reading(files: list[Blob], pixels: int) -> Callable[[], int]:
     """Decodes and resizes 256 images of the corpora in one thread."""
     preprocess = build(ModelSpec(arch=ARCH), seed=0).preprocess.model_copy(update={"size": pixels})
-    turn = itertools.cycle(paths)
+    turn = itertools.cycle(files)
 
     def read() -> int:
-        for path in itertools.islice(turn, 256):
-            resize(decode(path), preprocess)
+        for file in itertools.islice(turn, 256):
+            resize(decode(file), preprocess)
         return 256
 
     return read
@@ -116,11 +117,11 @@ def main() -> None:
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as temporary:
         disk = list(sampled(Path(temporary)))
-        paths = sorted(Path(temporary).rglob("images/*.png"))
-        np.random.default_rng(0).shuffle(paths)
+        files = [Blob(path) for path in sorted(Path(temporary).rglob("images/*.png"))]
+        np.random.default_rng(0).shuffle(files)
         tasks = {f"draw {kind} {size}": drawing(kind, size) for size in SIZES for kind in ("CT", "MR", "DR")}
         train = training()
-        tasks |= {"read 128": reading(paths, 128)} | {f"train {n}": partial(train, n) for n in sorted({1, cores})}
+        tasks |= {"read 128": reading(files, 128)} | {f"train {n}": partial(train, n) for n in sorted({1, cores})}
         rate = rates(tasks)
     taken = max(value for name, value in rate.items() if name.startswith("train"))
     title = f"Phantom: medians of {REPEATS} interleaved repeats, {cores} cores, load {os.getloadavg()[0]:.1f}"

@@ -384,6 +384,38 @@ def corpus_check(
     raise typer.Exit(EXIT_INPUT if found.confirmed else EXIT_DONE)
 
 
+@corpus_app.command("pack")
+def corpus_pack(
+    corpus: Annotated[str, typer.Argument(help="A source of the catalog.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder of the shards. A second call goes on, or finds it made.")],
+    catalog: Catalog = None,
+    shard_size: Annotated[str, typer.Option(help="The most that a shard takes: `256MB`, `1GiB`.")] = "256MB",
+) -> None:
+    """Write a corpus as tar shards in WebDataset's layout, with a manifest that says where in them each image is."""
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.packing import pack
+
+    with Bars() as progress:
+        card = pack(corpus, out_, catalog or "phantom", shard_size, progress)
+    out.print(f"{out_}: {card['pairs']:,} pairs in {len(card['shards']):,} shards; name manifest.parquet in a catalog", highlight=False)
+
+
+@corpus_app.command("index")
+def corpus_index(
+    folder: Annotated[Path, typer.Argument(help="Where WebDataset shards are: `.tar`, not compressed. They stay where they are.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder of the manifest.")],
+    patient: Annotated[str, typer.Option(help="Regular expression: its first group in the native patient id, or key, is the patient.")] = "",
+    licence: Annotated[str, typer.Option(help="Where `<key>.json` has none.")] = "",
+) -> None:
+    """Make a manifest of WebDataset shards that others have written. Ids are hashed with the site's secret, RADISIM_SALT."""
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.packing import index
+
+    with Bars() as progress:
+        card = index(folder, out_, patient, licence, progress)
+    out.print(f"{out_}: {card['pairs']:,} pairs of {card['patients']:,} patients; card.yaml says what was left out", highlight=False)
+
+
 def _spec(curriculum: str, profile: str | None, catalog: str | None, sets: list[str] | None, drop: list[str] | None, shorter: bool) -> CurriculumSpec:
     from radisim_cl.specs.controls import without
     from radisim_cl.specs.curriculum import load

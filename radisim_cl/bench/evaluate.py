@@ -18,9 +18,9 @@ from radisim_cl.bench import floors
 from radisim_cl.bench.items import ITEM, MODEL, TEMPLATE, items, pseudonym, structure_index
 from radisim_cl.bench.kept import Kept, Memory
 from radisim_cl.bench.seen import Embed, F, Seen
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.data.images import decode, decode_mask, resize, resize_mask
-from radisim_cl.files import sha256
+from radisim_cl.data.images import UnreadableError, decode, decode_mask, resize, resize_mask
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.registry import plugin
 from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, SubtaskSpec
@@ -107,21 +107,21 @@ def _embedded(embedder: Embedder, asked: Mapping[str, pd.DataFrame], placed: Map
     of_queries = {name: hashlib.sha256(q.tobytes()).hexdigest() for name, q in placed.items()}
 
     def key(image: Image) -> str:
-        return sha256(corpora[image[0]].image(image[1]))
+        return corpora[image[0]].image(image[1]).sha256()
 
     def mask_key(image: Image) -> str:
-        path = corpora[image[0]].mask(image[1])
-        assert path is not None
-        return sha256(path)
+        mask = corpora[image[0]].mask(image[1])
+        assert mask is not None
+        return mask.sha256()
 
     def load(image: Image) -> Tensor:
         return resize(decode(corpora[image[0]].image(image[1])), embedder.preprocess)
 
     def load_both(image: Image) -> tuple[Tensor, Tensor]:
         corpus, row = corpora[image[0]], image[1]
-        pixels, path = decode(corpus.image(row)), corpus.mask(row)
-        assert path is not None
-        return resize(pixels, embedder.preprocess), resize_mask(decode_mask(path, pixels), embedder.preprocess)
+        pixels, mask = decode(corpus.image(row)), corpus.mask(row)
+        assert mask is not None
+        return resize(pixels, embedder.preprocess), resize_mask(decode_mask(mask, pixels), embedder.preprocess)
 
     with ThreadPoolExecutor(max(1, readers)) as pool:
         keys = dict(zip([*plain, *masked], pool.map(key, [*plain, *masked]), strict=True))
@@ -148,6 +148,8 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
                   split: Literal["tune", "gate", "report"], readers: int = 2, kept: Kept | None = None) -> pd.DataFrame:
     """What the no-learning floors answer where the answer is a class, in the same form as `answers`; the same for every model.
 
+    A training image that is none is left out of what they learn from.
+
     Args:
         benchmark, subtasks, corpora, split, readers: as in `answers`.
         kept: features by `floors.key` and the image's digest, which takes in what is lacking; forgotten if None.
@@ -158,18 +160,28 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
     used = {n: f[f["split"].isin(["train", "tune", split])] for n, f in asked.items()}
     unique = sorted({image for frame in used.values() for image in _images(frame)})
 
-    paths = {image: corpora[image[0]].image(image[1]) for image in unique}
+    held = {image for frame in used.values() for image in _images(frame[frame["split"] != "train"])}
+
+    def features(image: Image) -> dict[str, floors.F]:
+        try:
+            return floors.features(decode(files[image]))
+        except UnreadableError:
+            if image in held:
+                raise
+            return {}
+
+    files = {image: corpora[image[0]].image(image[1]) for image in unique}
     with ThreadPoolExecutor(max(1, readers)) as pool:
         keys = {i: {floor: floors.key(digest, floor) for floor in floors.FLOORS}
-                for i, digest in zip(unique, pool.map(sha256, paths.values()), strict=True)}
+                for i, digest in zip(unique, pool.map(Blob.sha256, files.values()), strict=True)}
         new = [i for i in unique if kept.lacking(keys[i].values())]
-        for i, found in zip(new, pool.map(lambda i: floors.features(decode(paths[i])), new), strict=True):
+        for i, found in zip(new, pool.map(features, new), strict=True):
             kept.add((keys[i][floor], vector) for floor, vector in found.items())
-    vectors = {i: {floor: kept[k] for floor, k in keys[i].items()} for i in unique}
+    vectors = {i: {floor: kept[k] for floor, k in keys[i].items()} for i in unique if not kept.lacking(keys[i].values())}
     parts = []
     for name, frame in used.items():
         scored = frame[frame["split"] == split].reset_index(drop=True)
-        fit = frame[frame["split"].isin({"train", "tune"} - {split})]
+        fit = frame[frame["split"].isin({"train", "tune"} - {split}) & np.array([i in vectors for i in _images(frame)], dtype=bool)]
         asked_once = scored.drop_duplicates(ITEM)
         for floor, scores in floors.predict(fit, scored, vectors, len(specs[name].classes)).items():
             parts.append(_rows(floor, benchmark, name, asked_once.assign(scores=scores.tolist())))

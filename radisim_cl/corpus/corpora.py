@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.splits import cut
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256
@@ -17,7 +19,8 @@ from radisim_cl.registry import hint
 from radisim_cl.specs.catalog import CatalogSpec
 
 COLUMNS = ("id", "patient", "study", "image", "caption", "modality", "anatomy", "plane", "level", "split", "labels", "mask", "licence")
-"""A manifest's columns. `id` and `image` are required; `patient` defaults to `id`. `labels` are `name[@place]`, joined by `|`."""
+"""A manifest's columns. `id` and `image` are required; `patient` defaults to `id`. `labels` are `name[@place]`, joined by `|`. `image` and `mask`
+are paths, or `shard.tar:offset:length`."""
 DERIVED = ("label", "place")
 """Made from `labels`: the names joined by " and "; the place, where there is exactly one label with a place."""
 
@@ -29,7 +32,7 @@ class Corpus:
     Attributes:
         name: as in the catalog.
         frame: one row a pair: COLUMNS and DERIVED as strings, "" where missing; `split` is train, tune, gate or report.
-        folder: image and mask paths are relative to it.
+        folder: images, masks and shards are named relative to it.
         digest: SHA-256 of the manifest.
         structures: by pixel value of the masks, the structure.
     """
@@ -40,14 +43,14 @@ class Corpus:
     digest: str
     structures: Mapping[int, str]
 
-    def image(self, row: int) -> Path:
-        """Path of a row's image."""
-        return self.folder / str(self._cells["image"][row])
+    def image(self, row: int) -> Blob:
+        """Where a row's image is."""
+        return Blob.of(self.folder, str(self._cells["image"][row]))
 
-    def mask(self, row: int) -> Path | None:
-        """Path of a row's mask: an 8-bit label map of the image's own size; None where it has none."""
+    def mask(self, row: int) -> Blob | None:
+        """Where a row's mask is: an 8-bit label map of the image's own size; None where it has none."""
         name = str(self._cells["mask"][row])
-        return self.folder / name if name else None
+        return Blob.of(self.folder, name) if name else None
 
     def record(self, row: int) -> dict[str, str]:
         """A row of the manifest."""
@@ -70,15 +73,8 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
     Raises:
         InputError: unknown corpus, missing root or manifest, missing columns, duplicate ids.
     """
-    if name not in catalog.corpora:
-        raise InputError(f"unknown source {name!r} in catalog {catalog.name!r}. {hint(name, catalog.corpora)}")
-    spec = catalog.corpora[name]
-    if not Path(catalog.root).is_dir():
-        raise InputError(f"catalog {catalog.name!r}: root {catalog.root} is not a folder")
-    path = Path(catalog.root) / spec.manifest
-    if not path.is_file():
-        raise InputError(f"corpus {name!r}: no manifest {path}")
-    frame = _read(path)
+    path = manifest(catalog, name)
+    spec, frame = catalog.corpora[name], read_manifest(path)
     if unknown := [c for c in (*spec.columns, *spec.values) if c not in COLUMNS]:
         raise InputError(f"corpus {name!r}: {unknown[0]!r} under 'columns' or 'values' of the catalog is no column of a manifest. "
                          f"{hint(unknown[0], COLUMNS)}")
@@ -103,19 +99,39 @@ def open_corpus(catalog: CatalogSpec, name: str, version: str) -> Corpus:
         frame["patient"] = found
     for column, values in spec.values.items():
         frame[column] = frame[column].replace(values)
-    frame["label"] = frame["labels"].map(_label)
-    frame["place"] = frame["labels"].map(_place)
+    frame["label"] = _each(frame["labels"], _label)
+    frame["place"] = _each(frame["labels"], _place)
     frame["split"] = cut(frame, spec.splits, version, name)
     if spec.patient_ids:
         frame["patient"] = f"{spec.patient_ids}/" + frame["patient"]
     return Corpus(name, frame, path.parent, sha256(path), spec.structures)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """All cells as text, "" where there is nothing, the same from CSV and from Parquet."""
+def manifest(catalog: CatalogSpec, name: str) -> Path:
+    """Where a corpus's manifest is.
+
+    Raises:
+        InputError: unknown corpus, missing root or manifest.
+    """
+    if name not in catalog.corpora:
+        raise InputError(f"unknown source {name!r} in catalog {catalog.name!r}. {hint(name, catalog.corpora)}")
+    if not Path(catalog.root).is_dir():
+        raise InputError(f"catalog {catalog.name!r}: root {catalog.root} is not a folder")
+    path = Path(catalog.root) / catalog.corpora[name].manifest
+    if not path.is_file():
+        raise InputError(f"corpus {name!r}: no manifest {path}")
+    return path
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """All cells as text, "" where there is nothing, the same from CSV and from Parquet.
+
+    Raises:
+        InputError: it is not a table of either kind.
+    """
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype(str)
+            return pd.read_parquet(path).apply(_text)
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a manifest has a line of column names and one line a pair") from None
@@ -123,6 +139,16 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not UTF-8 (byte {e.start}); save it as UTF-8") from None
     except (ValueError, OSError) as e:  # pandas' and Arrow's parsing errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {str(e).splitlines()[0]}") from None
+
+
+def _text(column: pd.Series[Any]) -> pd.Series[str]:
+    return column.fillna("") if column.dtype == "str" else column.convert_dtypes().astype("string").fillna("").astype("str")
+
+
+def _each(column: pd.Series[str], change: Callable[[str], str]) -> pd.Series[str]:
+    """A function of the cells, called once for each value."""
+    codes, values = pd.factorize(column)
+    return pd.Series(pd.array([change(v) for v in values], dtype="str").take(codes), index=column.index)
 
 
 def _label(labels: str) -> str:

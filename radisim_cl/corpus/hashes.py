@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image, ImageStat
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpus
 from radisim_cl.errors import InputError
 from radisim_cl.files import cache_folder, sha256_text
@@ -68,7 +69,7 @@ class Hashes:
         found: Looks = self._kept(f"phash{_HASH}-{len(FRAMES)}-{SIDE}", rows, np.zeros((len(FRAMES), _WORDS), dtype=np.uint64), look)
         return found
 
-    def _kept(self, kind: str, rows: Rows, nothing: npt.NDArray[Any], make: Callable[[str], Any]) -> npt.NDArray[Any]:
+    def _kept(self, kind: str, rows: Rows, nothing: npt.NDArray[Any], make: Callable[[Blob], Any]) -> npt.NDArray[Any]:
         path = self._folder / f"{kind}.npy"
         table = self._load(path, nothing)
         if not _lacking(table, rows).size:
@@ -90,12 +91,11 @@ class Hashes:
         except (OSError, ValueError):  # there is none, or none that can be read
             return np.zeros(shape, dtype=nothing.dtype)
 
-    def _make(self, kind: str, table: npt.NDArray[Any], rows: Rows, make: Callable[[str], Any]) -> None:
-        folder, names = str(self.corpus.folder), self.corpus.frame["image"].to_numpy()
+    def _make(self, kind: str, table: npt.NDArray[Any], rows: Rows, make: Callable[[Blob], Any]) -> None:
         chunks = [rows[at:at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
         pool, done = ThreadPoolExecutor(os.cpu_count()), 0
         try:
-            for chunk, made in zip(chunks, pool.map(lambda chunk: [make(os.path.join(folder, names[row])) for row in chunk], chunks), strict=True):
+            for chunk, made in zip(chunks, pool.map(lambda chunk: [make(self.corpus.image(row)) for row in chunk.tolist()], chunks), strict=True):
                 table[chunk] = made
                 done += len(chunk)
                 self.progress(f"{kind} of {self.corpus.name}", done, len(rows))
@@ -130,30 +130,30 @@ def save(path: Path, table: npt.NDArray[Any]) -> None:
     temporary.replace(path)
 
 
-def _size(path: str) -> int:
+def _size(file: Blob) -> int:
     try:
-        return os.stat(path).st_size
+        return file.size()
     except OSError:
         return 0
 
 
-def digest(path: str) -> npt.NDArray[np.uint8]:
-    """(32,) SHA-256 of a file; zeros where it cannot be read."""
+def digest(file: Blob) -> npt.NDArray[np.uint8]:
+    """(32,) SHA-256 of the bytes; zeros where they cannot be read."""
     try:
-        with open(path, "rb", buffering=0) as f:
-            return np.frombuffer(hashlib.file_digest(f, "sha256").digest(), dtype=np.uint8)
-    except OSError:
+        return np.frombuffer(bytes.fromhex(file.sha256()), dtype=np.uint8)
+    except InputError:
         return np.zeros(32, dtype=np.uint8)
 
 
-def picture(path: str | Path) -> Image.Image:
+def picture(file: Blob) -> Image.Image:
     """Grey, reduced to at most SIDE pixels a side.
 
     Raises:
-        OSError: missing, truncated, or not an image.
+        OSError: truncated, or not an image.
+        InputError: missing.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(file.read_bytes())) as image:
             image.draft("L", (2 * SIDE, 2 * SIDE))  # of a large JPEG not every pixel is decoded
             grey = image.convert("L")
     except (ValueError, SyntaxError, Image.DecompressionBombError) as e:  # what pillow raises besides, for files that are broken
@@ -168,12 +168,12 @@ def part(image: Image.Image, frame: tuple[float, float, float, float], side: int
     return image.resize((side, side), Image.Resampling.LANCZOS, box)
 
 
-def look(path: str) -> Looks:
+def look(file: Blob) -> Looks:
     """(FRAMES, 2) perceptual hash of each part of a picture (imagehash's `phash`); zeros where it cannot be read or shows nothing."""
     out = np.zeros((len(FRAMES), _WORDS), dtype=np.uint64)
     try:
-        image = picture(path)
-    except OSError:
+        image = picture(file)
+    except (OSError, InputError):
         return out
     if ImageStat.Stat(image).stddev[0] >= _FLAT:
         for i, frame in enumerate(FRAMES):

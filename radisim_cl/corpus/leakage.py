@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from radisim_cl.corpus import hashes
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.hashes import FRAMES, Looks, Progress, Rows, part, picture, quiet
 from radisim_cl.files import sha256, sha256_text
 
@@ -101,7 +102,7 @@ def _distance(a: Looks, b: Looks) -> npt.NDArray[np.uint8]:
     return out
 
 
-def compared(found: Candidates, train: Sequence[Path], held: Sequence[Path], progress: Progress = quiet) -> tuple[F, npt.NDArray[np.int64]]:
+def compared(found: Candidates, train: Sequence[Blob], held: Sequence[Blob], progress: Progress = quiet) -> tuple[F, npt.NDArray[np.int64]]:
     """Looks closer at candidates; images of the benchmark are kept in memory meanwhile, 9 kB each.
 
     Args:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from torch import Tensor
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode, decode_mask
 
 
@@ -22,30 +22,30 @@ class ImageCache:
             limit: bytes of pixels; 0 keeps nothing.
         """
         self.limit, self.held = limit, 0
-        self._kept: dict[Path, Tensor] = {}
+        self._kept: dict[Blob, Tensor] = {}
         self._lock = threading.Lock()
 
-    def image(self, path: Path) -> Tensor:
+    def image(self, file: Blob) -> Tensor:
         """`decode`d; not to be written to.
 
         Raises:
             InputError: as `decode`.
         """
-        found = self._kept.get(path)
-        return self._keep(path, decode(path)) if found is None else found
+        found = self._kept.get(file)
+        return self._keep(file, decode(file)) if found is None else found
 
-    def mask(self, path: Path, image: Tensor) -> Tensor:
+    def mask(self, file: Blob, image: Tensor) -> Tensor:
         """`decode_mask`ed, of an image; not to be written to.
 
         Raises:
             InputError: as `decode_mask`.
         """
-        found = self._kept.get(path)
-        return self._keep(path, decode_mask(path, image)) if found is None else found
+        found = self._kept.get(file)
+        return self._keep(file, decode_mask(file, image)) if found is None else found
 
-    def _keep(self, path: Path, pixels: Tensor) -> Tensor:
+    def _keep(self, file: Blob, pixels: Tensor) -> Tensor:
         with self._lock:
-            if path not in self._kept and self.held + pixels.nbytes <= self.limit:
-                self._kept[path] = pixels.clone()  # without what a view would keep beside it
+            if file not in self._kept and self.held + pixels.nbytes <= self.limit:
+                self._kept[file] = pixels.clone()  # without what a view would keep beside it
                 self.held += pixels.nbytes
         return pixels

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from radisim_cl.corpus.captions import names_side
 from radisim_cl.data.cache import ImageCache
-from radisim_cl.data.images import augment
+from radisim_cl.data.images import UnreadableError, augment
 from radisim_cl.data.mixture import Mixture, Pair, group
 from radisim_cl.data.permutation import key
 from radisim_cl.data.regions import Regions, check_values
+from radisim_cl.errors import InputError
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
 
@@ -25,8 +27,38 @@ CLAIMABLE = ("modality", "anatomy", "plane", "level", "labels", "label", "place"
 """Columns that a caption may state."""
 _AHEAD = 3
 """Batches read ahead of the one in training."""
-Read = tuple[Tensor, Tensor]
-"""An image and its areas."""
+_TRIES = 16
+"""Pairs of an ingredient that may be unreadable in a row."""
+
+
+class Lost(NamedTuple):
+    """A pair that another one stands in for.
+
+    Attributes:
+        source: of the catalog.
+        row: of its manifest.
+        why: what is wrong with its image or mask, and where that is.
+    """
+
+    source: str
+    row: int
+    why: str
+
+
+class Read(NamedTuple):
+    """What stands in a slot.
+
+    Attributes:
+        pair: the slot's own, or the one that stands in for it.
+        image: (3, S, S) uint8.
+        areas: (gh gw, V) float32.
+        lost: the pairs that were tried before.
+    """
+
+    pair: Pair
+    image: Tensor
+    areas: Tensor
+    lost: Sequence[Lost]
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,7 @@ class Batch:
             (b, 0, 0) where masks are not read.
         vocabulary: the V words.
         pairs: where they come from.
+        lost: pairs whose image or mask is none, and that others among `pairs` stand in for.
     """
 
     images: Tensor
@@ -53,6 +86,7 @@ class Batch:
     regions: Tensor
     vocabulary: Sequence[str]
     pairs: Sequence[Pair]
+    lost: Sequence[Lost] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -93,30 +127,37 @@ class Loader:
         if not self.readers:
             for n in range(start, stop):
                 pairs = self.mixture.batch(n, self.slots)
-                yield self._collate(pairs, [self._read(p) for p in pairs])
+                yield self._collate([self._read(p) for p in pairs])
             return
         with ThreadPoolExecutor(self.readers, "reader") as pool:
-            ahead: deque[tuple[list[Pair], list[Future[Read]]]] = deque()
+            ahead: deque[list[Future[Read]]] = deque()
             for n in range(start, stop):
-                pairs = self.mixture.batch(n, self.slots)
-                ahead.append((pairs, [pool.submit(self._read, p) for p in pairs]))
+                ahead.append([pool.submit(self._read, p) for p in self.mixture.batch(n, self.slots)])
                 if len(ahead) > _AHEAD:
-                    yield self._collated(ahead.popleft())
+                    yield self._collate([r.result() for r in ahead.popleft()])
             while ahead:
-                yield self._collated(ahead.popleft())
-
-    def _collated(self, reading: tuple[list[Pair], list[Future[Read]]]) -> Batch:
-        pairs, read = reading
-        return self._collate(pairs, [r.result() for r in read])
+                yield self._collate([r.result() for r in ahead.popleft()])
 
     def _read(self, pair: Pair) -> Read:
+        """A slot's pair, or the first readable one of those that the mixture has for the slot."""
+        lost: list[Lost] = []
+        while True:
+            try:
+                return Read(pair, *self._image(pair), lost)
+            except UnreadableError as e:
+                lost.append(Lost(pair.corpus.name, pair.row, str(e)))
+                if len(lost) == _TRIES:
+                    raise InputError(f"{_TRIES} pairs of {pair.corpus.name!r} in a row cannot be read; the last one: {e}") from None
+                pair = self.mixture.substitute(pair, len(lost))
+
+    def _image(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """A pair's image, and what its mask covers."""
         corpus, record = pair.corpus, pair.record
         image, mask = self.cache.image(corpus.image(pair.row)), None
         names = [pair.caption.text, *(record[c] for c in CLAIMABLE)]
-        if self.regions and (path := corpus.mask(pair.row)):
-            mask = self.cache.mask(path, image)
-            check_values(mask, corpus, path)
+        if self.regions and (file := corpus.mask(pair.row)):
+            mask = self.cache.mask(file, image)
+            check_values(mask, corpus, file)
             names += corpus.structures.values()
         rng = np.random.Generator(np.random.Philox(key(pair.key, "augment")))
         image, mask = augment(image, self.augmentation, self.preprocess, rng, may_flip=not names_side(*names), mask=mask)
@@ -124,17 +165,19 @@ class Loader:
             return image, torch.zeros(0, 0)
         return image, self.regions.none() if mask is None else self.regions.areas(mask, corpus.structures)
 
-    def _collate(self, pairs: list[Pair], read: list[Read]) -> Batch:
+    def _collate(self, read: list[Read]) -> Batch:
+        pairs = [r.pair for r in read]
         records = [p.record for p in pairs]
         return Batch(
-            images=torch.stack([image for image, _ in read]),
+            images=torch.stack([r.image for r in read]),
             tokens=self.tokenizer([p.caption.text for p in pairs]),
             facts=torch.tensor([[_code(r[c]) for c in CLAIMABLE] for r in records]),
             claims=torch.tensor([[c in p.caption.claims for c in CLAIMABLE] for p in pairs]),
             captions=torch.tensor([_code(p.caption.text) for p in pairs]),
-            regions=torch.stack([areas for _, areas in read]),
+            regions=torch.stack([r.areas for r in read]),
             vocabulary=self.regions.vocabulary if self.regions else (),
             pairs=pairs,
+            lost=[one for r in read for one in r.lost],
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpus
 from radisim_cl.errors import InputError
 from radisim_cl.specs.losses import BACKGROUND, BODY
@@ -58,7 +58,7 @@ class Regions:
         return counts[:, :words] / counts.sum(1, keepdim=True)
 
 
-def check_values(mask: Tensor, corpus: Corpus, path: Path) -> None:
+def check_values(mask: Tensor, corpus: Corpus, file: Blob) -> None:
     """Every value of a mask but 0 is a structure of its corpus.
 
     Raises:
@@ -66,5 +66,5 @@ def check_values(mask: Tensor, corpus: Corpus, path: Path) -> None:
     """
     found = torch.bincount(mask.flatten(), minlength=256).nonzero().flatten().tolist()
     if strange := [v for v in found if v and v not in corpus.structures]:
-        raise InputError(f"{path}: pixels of value {strange[0]}, which is no structure of corpus {corpus.name!r}; "
+        raise InputError(f"{file}: pixels of value {strange[0]}, which is no structure of corpus {corpus.name!r}; "
                          "name it under 'structures' in the catalog")

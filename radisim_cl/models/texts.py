@@ -6,6 +6,7 @@ costs time and nothing else: ViT-B/32's text tower spends 77 tokens on a caption
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import torch
@@ -16,6 +17,12 @@ from torch.func import functional_call
 STEP = 8
 """Lengths are multiples of it, so that kernels are chosen for few."""
 Tokenizer = Callable[[list[str]], Tensor]
+
+
+def remembered(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, which looks each of some recent texts up: a caption is seen several times, and templates word many alike."""
+    one = functools.lru_cache(2**16)(lambda text: tokenizer([text])[0])
+    return lambda texts: torch.stack([one(text) for text in texts])
 
 
 def shortened(clip: nn.Module, tokenizer: Tokenizer, beside: Iterable[Tensor] = ()) -> Tokenizer:

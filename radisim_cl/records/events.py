@@ -97,6 +97,10 @@ class CheckpointCommitted(Event):
     """Ranks that wrote it; 0: as many as read it."""
     losses: list[float] = []
     """Of the last steps, total and in order: what a spike is told by."""
+    substituted: dict[str, int] = {}
+    """By source, pairs of this stage whose image or mask is none, and that another pair stood in for."""
+    unreadable: list[str] = []
+    """Those since the checkpoint before, as `source:row` of its manifest."""
 
 
 class FellBack(Event):

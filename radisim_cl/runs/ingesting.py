@@ -25,24 +25,37 @@ def ingest(layout: str, folder: Path, out: Path, settings: Mapping[str, Any], pa
     Raises:
         InputError: no secret, a window or pattern that is none, or anything of `radisim_cl.ingest`.
     """
-    salt = os.environ.get("RADISIM_SALT", "")
-    if len(salt) < _SALT:
-        raise InputError(f"RADISIM_SALT is not set, or shorter than {_SALT} characters: ids of patients are hashed with a secret of your site. "
-                         "`export RADISIM_SALT=$(openssl rand -hex 32)`, keep it, and use it for all corpora of the site")
+    of = site(patient)
     if settings["plane"] not in PLANES:
         raise InputError(f"--plane {settings['plane']}: {hint(settings['plane'], PLANES)}")
     if settings["window"] != "auto" and not re.fullmatch(r"-?\d+(\.\d+)?/\d*[1-9]\d*(\.\d+)?", settings["window"]):
         raise InputError(f"--window {settings['window']}: is neither `auto` nor centre/width, as in 40/400")
+    known = Table.read(table, _pairs("--column", columns), {c: v.split(",") for c, v in _pairs("--where", where).items()}) if table else None
+    if table is None and (columns or where):
+        raise InputError("--column and --where are about a table; give it with --table")
+    return make(layout, folder, out, Settings(**settings), of, known, licence, most_unusable, jobs, progress)
+
+
+def site(patient: str) -> Site:
+    """The site that this process works for: its secret is in the environment.
+
+    Args:
+        patient: of `Site`.
+
+    Raises:
+        InputError: no secret, or a pattern that is none.
+    """
+    salt = os.environ.get("RADISIM_SALT", "")
+    if len(salt) < _SALT:
+        raise InputError(f"RADISIM_SALT is not set, or shorter than {_SALT} characters: ids of patients are hashed with a secret of your site. "
+                         "`export RADISIM_SALT=$(openssl rand -hex 32)`, keep it, and use it for all corpora of the site")
     try:
         groups = re.compile(patient).groups
     except re.error as e:
         raise InputError(f"--patient {patient}: not a regular expression: {e}") from None
     if patient and groups != 1:
         raise InputError(f"--patient {patient}: needs exactly one group in parentheses, not {groups}")
-    known = Table.read(table, _pairs("--column", columns), {c: v.split(",") for c, v in _pairs("--where", where).items()}) if table else None
-    if table is None and (columns or where):
-        raise InputError("--column and --where are about a table; give it with --table")
-    return make(layout, folder, out, Settings(**settings), Site(salt, patient), known, licence, most_unusable, jobs, progress)
+    return Site(salt, patient)
 
 
 def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:

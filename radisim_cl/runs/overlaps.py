@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.corpus.hashes import Hashes, Looks, Progress, Rows, quiet, save, writing
 from radisim_cl.corpus.leakage import CONFIRMED, SMALL, SUSPECTED, SUSPECTED_SMALL, code, compared, near
@@ -125,7 +125,7 @@ class Overlaps:
             yield from self._of(source, "picture", found[sure])
             yield from self._of(source, "suspected", found[may_be])
 
-    def _alike(self, source: str, held: Looks, there: list[Path]) -> pd.DataFrame:
+    def _alike(self, source: str, held: Looks, there: list[Blob]) -> pd.DataFrame:
         """Candidates: `row`, `item`, `likeness`, and `pixels` a side of the smaller picture. Kept, as hashes are, for this code and these images."""
         rows, corpus = self.train(source), self.corpora[source]
         asked = [(self.hashes(name).key, of["row"].tolist()) for name, of in self.asked.groupby("source")]
@@ -139,7 +139,7 @@ class Overlaps:
             row, item, alike, pixels = np.load(path)
         return pd.DataFrame({"row": row.astype(int), "item": item.astype(int), "likeness": alike, "pixels": pixels})
 
-    def images(self, found: Overlap, most: int = 1) -> list[tuple[Path, Path]]:
+    def images(self, found: Overlap, most: int = 1) -> list[tuple[Blob, Blob]]:
         """The images of the first pairs: the training source's, and the benchmark's."""
         asked = self.asked.loc[found.pairs["item"].iloc[:most]]
         theirs = [self.corpora[name].image(row) for name, row in zip(asked["source"], asked["row"].tolist(), strict=True)]

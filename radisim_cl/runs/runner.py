@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import traceback
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from radisim_cl.gates._policy import decision
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export
-from radisim_cl.models.texts import shortened
+from radisim_cl.models.texts import remembered, shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict, all_passed, spent
 from radisim_cl.records.ledger import Ledger
@@ -43,6 +42,7 @@ from radisim_cl.runs.directory import another_try, load_plan, versions
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.progress import Reporter
 from radisim_cl.runs.signals import StopRequest
+from radisim_cl.runs.unreadable import Unreadable
 from radisim_cl.runs.watchdog import Watchdog
 from radisim_cl.specs.gates import GateSpec
 from radisim_cl.specs.plan import StagePlan
@@ -109,7 +109,8 @@ class Runner:
         if self.state.checkpoint:
             checkpoints.load(self.engine, self.run, self.state.checkpoint, verified=True)  # by `resume`
         else:
-            self._commit("initial", None, 0, 0, {}, {})
+            self._commit(ev.CheckpointCommitted(tag="initial", manifest="", stage=None, attempt=0, batch=0, total=0, why="initial", drawn={},
+                                                asked={}))
         if not self.state.scores:
             self._score("gate", None, 0)
         with self.report:
@@ -169,22 +170,24 @@ class Runner:
         """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
         scale, parts = curriculum.scale, self.plan.repair(state.stage, state.forgotten)
-        mixture = Mixture(parts, self.corpora, self.plan.templates, scale.global_batch, curriculum.seed, name, state.attempt)
+        mixture = Mixture(parts, self.corpora, self.plan.templates, scale.global_batch, curriculum.seed, name, state.attempt, stage.spec.data.block)
         losses = build_losses(stage.contributing, self.engine)
         words = vocabulary(self.corpora[source] for source in sorted({e.entry.source for e in parts if e.share}))
         beside = wanted(losses, words, self.copy.tokenizer, self.engine.device, entry)
         regions = Regions(words, self.grid) if self.grid and beside.patches else None
-        tokenizer = shortened(self.copy.model, self.copy.tokenizer, beside.tokens.values())
+        tokenizer = shortened(self.copy.model, remembered(self.copy.tokenizer), beside.tokens.values())
         loader = Loader(mixture, self.engine.slots, stage.spec.data.augment, self.copy.preprocess, tokenizer, scale.readers, self.images, regions)
         spec = curriculum.train(stage.spec, stage.spec.gate.rollback_lr**state.rollbacks)
         kept = state.checkpoint if state.batch else None
         before, drawn, recent = state.total - state.batch, Counter(kept.drawn if kept else {}), list(kept.losses if kept else [])
         mine: Counter[str] = Counter()
+        unreadable = Unreadable(self.engine, stage.spec.data.max_corrupt, scale.global_batch, kept.substituted if kept else {})
         steps = train_stage(self.engine, loader, losses, beside, spec, state.planned, state.batch, state.target, scale.health, recent, state.skipped)
         with Watchdog(self.run, self.engine.rank, self.engine.world, scale.patience) as watchdog:
             for step in steps:
                 watchdog.step(step.batch)
                 mine.update(step.drawn)
+                unreadable.add(step.lost, step.batch)
                 self.report.step(step, state.target)
                 if self.board and step.losses:
                     used = {f"pairs_used/{name}": float(n) for name, n in step.used.items()}
@@ -200,8 +203,11 @@ class Runner:
                         drawn.update(counts)
                     mine.clear()
                     why: Why = "look" if due else "signal" if stopping else "periodic"
-                    asked = mixture.asked(step.batch, state.since, state.asked)
-                    self._commit(why, name, step.batch, before + step.batch, dict(drawn), asked, recent)
+                    substituted, lost = unreadable.committed()
+                    self._commit(ev.CheckpointCommitted(
+                        tag=f"{name}-{state.attempt}-{step.batch:07d}", manifest="", stage=name, attempt=state.attempt, batch=step.batch,
+                        total=before + step.batch, why=why, drawn=dict(drawn), asked=mixture.asked(step.batch, state.since, state.asked),
+                        losses=recent, substituted=substituted, unreadable=lost))
                 if stopping:
                     raise Interrupted(f"stopped by {self.stop.received or 'a signal to another rank'} at step {step.batch} of {name!r}; saved. "
                                       f"`radisim-cl resume {self.run}` goes on")
@@ -289,16 +295,13 @@ class Runner:
                         self.plan.learned(state.stage))
         return [plugin("radisim_cl.gates", r.kind).decide(r, seen) for r in gate.requires]
 
-    def _commit(self, why: Why, stage: str | None, batch: int, total: int,
-                drawn: dict[str, int], asked: dict[str, float], losses: Sequence[float] = ()) -> None:
-        tag = f"{stage}-{self.state.attempt}-{batch:07d}" if stage else "initial"
-        manifest = checkpoints.save(self.engine, self.run, tag)
-        self._record(ev.CheckpointCommitted(tag=tag, manifest=manifest, stage=stage, attempt=self.state.attempt, batch=batch, total=total,
-                                            why=why, drawn=drawn, asked=asked, world=self.engine.world,
-                                            losses=list(losses)))
-        if self.board and why == "look":
-            for part, n in asked.items():
-                self._plot({f"mixture_asked/{stage}/{part}": n, f"mixture_realised/{stage}/{part}": drawn.get(part, 0)}, total)
+    def _commit(self, event: ev.CheckpointCommitted) -> None:
+        """Saves a checkpoint; the event says all of it but its manifest."""
+        manifest = checkpoints.save(self.engine, self.run, event.tag)
+        self._record(event.model_copy(update={"manifest": manifest, "world": self.engine.world}))
+        if self.board and event.why == "look":
+            for what, pairs in (("asked", event.asked), ("realised", event.drawn)):
+                self._plot({f"mixture_{what}/{event.stage}/{part}": pairs.get(part, 0) for part in event.asked}, event.total)
         if self.ledger:
             entries = [e.checkpoint.tag for e in self.state.entries.values()]
             recent = [e.tag for e in self.ledger.events if isinstance(e, ev.CheckpointCommitted)][-KEPT:]

@@ -54,6 +54,12 @@ class DataSpec(Spec):
     """No pair is seen more often than this in the stage, extensions included."""
     on_shortage: Literal["refuse", "redistribute"] = "refuse"
     """When `max_repeats` cannot be kept: refuse the plan, or give the excess to entries that have pairs left."""
+    max_corrupt: float = Field(0.001, ge=0, le=1)
+    """Share of the pairs drawn whose image or mask may be none, and that another pair of the same entry stands in for. The run stops where chance
+    does not explain that there are more."""
+    block: int | None = Field(None, ge=1)
+    """Pairs that stand together in a manifest and are drawn around the same time, so that disks which seek slowly read in few places; such as 256.
+    Nothing: any pair may follow any other."""
     augment: AugmentSpec = AugmentSpec()
     """Random crop, jitter and flip."""
 

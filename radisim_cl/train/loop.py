@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from radisim_cl.data.loader import Loader
+from radisim_cl.data.loader import Loader, Lost
 from radisim_cl.errors import RadisimError
 from radisim_cl.losses._base import Loss
 from radisim_cl.models.build import Towers, Wanted
@@ -34,6 +34,7 @@ class Step:
         drawn: pairs of this rank's part of the batch, by `source/modality`; none where nothing was learned from them.
         ailment: what was wrong with it. With a loss that is not finite nothing has changed; else the weights are those of no use.
         pairs: of this rank's part of the batch, by source and row, where something was wrong.
+        lost: pairs of this rank's part that others stood in for.
     """
 
     batch: int
@@ -45,6 +46,7 @@ class Step:
     drawn: dict[str, int]
     ailment: Ailment | None = None
     pairs: Sequence[str] = ()
+    lost: Sequence[Lost] = ()
 
 
 @dataclass(frozen=True)
@@ -140,4 +142,5 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
             drawn=batch.drawn() if ailment is None else {},
             ailment=ailment,
             pairs=[f"{p.corpus.name}:{p.row}" for p in batch.pairs] if ailment else (),
+            lost=batch.lost,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from torch import Tensor
 from radisim_cl.bench import evaluate, floors
 from radisim_cl.bench.items import MODEL, items, pseudonym
 from radisim_cl.bench.protocols import classify
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode, resize
 from radisim_cl.models.build import Built
 from radisim_cl.models.embedder import Embedder
@@ -88,12 +88,12 @@ def test_answers_do_not_depend_on_how_images_are_batched(shared_world: World, em
 def test_every_image_is_decoded_and_embedded_once(shared_world: World, built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three subtasks ask about the same images."""
     spec, corpora = opened(shared_world)
-    read: Counter[Path] = Counter()
+    read: Counter[Blob] = Counter()
     shown: list[int] = []
 
-    def counting(path: Path) -> Tensor:
-        read[path] += 1
-        return decode(path)
+    def counting(file: Blob) -> Tensor:
+        read[file] += 1
+        return decode(file)
 
     class Counted(Embedder):
         def images(self, batches: Iterable[Tensor]) -> npt.NDArray[np.float32]:
@@ -134,10 +134,10 @@ def test_zero_shot_scores_and_accuracy_are_open_clips(shared_world: World, built
     clip, names = built.model.eval(), [c.names[0] for c in s.classes.values()]
     classifier = open_clip.build_zero_shot_classifier(clip, built.tokenizer, names, list(s.templates))
     asked = items(s, corpora, "gate")
-    paths = [corpora["drawn"].image(row) for row in asked["row"]]
+    files = [corpora["drawn"].image(row) for row in asked["row"]]
     normalize = image_transform_v2(PreprocessCfg(size=32, resize_mode="squash", mean=built.preprocess.mean, std=built.preprocess.std), is_train=False)
-    same = torch.stack([normalize(Image.fromarray(resize(decode(p), built.preprocess).permute(1, 2, 0).numpy())) for p in paths])
-    theirs = torch.stack([normalize(Image.open(p)) for p in paths])
+    same = torch.stack([normalize(Image.fromarray(resize(decode(f), built.preprocess).permute(1, 2, 0).numpy())) for f in files])
+    theirs = torch.stack([normalize(Image.open(f.path)) for f in files])
     ours = np.stack(gate.loc[gate["subtask"] == subtask, "scores"].to_list())
     with torch.no_grad():
         expected = (clip.encode_image(same, normalize=True) @ classifier).numpy()  # type: ignore[operator]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from radisim_cl.bench.items import MEAN_MASK, MODEL, items, pseudonym
 from radisim_cl.bench.measure import measure, scorecard
 from radisim_cl.bench.protocols import ground
 from radisim_cl.bench.seen import Seen
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode_mask, resize_mask
 from radisim_cl.errors import InputError
 from radisim_cl.models.embedder import Embedder
@@ -237,9 +237,9 @@ def test_a_wrong_mask_elsewhere_changes_no_answer(world: World) -> None:
     only = spec.model_copy(update={"subtasks": [s for s in spec.subtasks if s.protocol == "ground"]})
     read: list[set[str]] = []
 
-    def watched(path: Path, image: Tensor | None = None) -> Tensor:
-        read[-1].add(str(path))
-        return decode_mask(path, image)
+    def watched(file: Blob, image: Tensor | None = None) -> Tensor:
+        read[-1].add(str(file))
+        return decode_mask(file, image)
 
     frame = items(only.subtasks[0], corpora)
     for scored in ("gate", "report", "tune"):
@@ -310,8 +310,8 @@ def test_masks_reach_the_protocol_at_the_models_size_and_by_structure(world: Wor
     monkeypatch.setattr(ground, "score", catching)
     evaluate.answers(Told([]), only, plans(only), corpora, "gate")
     for row, found in zip(caught[0].frame["row"], caught[0].masks, strict=True):
-        path = corpora["drawn"].mask(row)
-        assert path is not None
-        raw = resize_mask(decode_mask(path), Told([]).preprocess).numpy()
+        file = corpora["drawn"].mask(row)
+        assert file is not None
+        raw = resize_mask(decode_mask(file), Told([]).preprocess).numpy()
         expected = np.select([raw == 3, raw == 1], [1, 2], 0)
         np.testing.assert_array_equal(found, expected)

@@ -25,6 +25,7 @@ from radisim_cl.bench.items import MEAN_MASK, MODEL, TEMPLATE, counted, fewest, 
 from radisim_cl.bench.measure import measure, scorecard
 from radisim_cl.bench.protocols import volume
 from radisim_cl.bench.seen import Seen
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode, decode_mask
 from radisim_cl.errors import InputError, SpecError
 from radisim_cl.models.embedder import Embedder
@@ -197,16 +198,16 @@ def test_no_name_of_anybody_or_anything_is_written_down(world: World, gate: pd.D
 def test_images_of_all_protocols_are_decoded_and_embedded_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those with a mask together with their patches; of the tune split only what places are asked of."""
     spec, corpora = opened(world)
-    read: Counter[Path] = Counter()
+    read: Counter[Blob] = Counter()
     shown: Counter[str] = Counter()
 
-    def counting(path: Path) -> Tensor:
-        read[path] += 1
-        return decode(path)
+    def counting(file: Blob) -> Tensor:
+        read[file] += 1
+        return decode(file)
 
-    def counting_masks(path: Path, image: Tensor | None = None) -> Tensor:
-        read[path] += 1
-        return decode_mask(path, image)
+    def counting_masks(file: Blob, image: Tensor | None = None) -> Tensor:
+        read[file] += 1
+        return decode_mask(file, image)
 
     class Counted(Embedder):
         def images(self, batches: object) -> npt.NDArray[np.float32]:

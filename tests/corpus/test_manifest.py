@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import COLUMNS, DERIVED, Corpora, Corpus, matches, open_corpus
 from radisim_cl.errors import InputError
 from radisim_cl.runs.overlaps import Overlaps
@@ -51,7 +52,7 @@ def test_a_corpus_has_every_column_as_text(root: Path) -> None:
     assert corpus.frame["patient"].tolist() == ["1", "1", "2", "10"]
     assert set(corpus.frame["mask"]) == {""}
     assert corpus.frame["caption"].tolist()[1:3] == ['Says "cyst".', ""]
-    assert corpus.image(1) == root / "set" / "i" / "b.png"
+    assert corpus.image(1) == Blob(root / "set" / "i" / "b.png")
     assert corpus.licences == ["CC0"]
 
 
@@ -196,6 +197,6 @@ def test_patients_of_two_corpora_cross_only_where_the_cuts_differ(cross: Cross) 
 def test_masks_and_what_their_values_mean(root: Path) -> None:
     write(root, ROWS | {"mask": ["m/a.png", None, "", "m/d.png"]})
     corpus = read(root, structures={"1": "liver", "7": "left kidney"})
-    assert [corpus.mask(row) for row in range(4)] == [corpus.folder / "m/a.png", None, None, corpus.folder / "m/d.png"]
+    assert [corpus.mask(row) for row in range(4)] == [Blob(corpus.folder / "m/a.png"), None, None, Blob(corpus.folder / "m/d.png")]
     assert corpus.structures == {1: "liver", 7: "left kidney"}
     assert not read(root).structures

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radisim_cl.corpus.splits import cut, position
+from radisim_cl.corpus.splits import cut, positions
 from radisim_cl.errors import InputError
 from radisim_cl.specs.catalog import SPLITS, Shares
 
@@ -69,7 +69,7 @@ def test_another_version_cuts_differently_and_the_same_one_alike() -> None:
 
 def test_where_a_patient_falls_is_fixed_for_good() -> None:
     """Published splits must not move with a new release of the package."""
-    assert [round(position("toy-1", f"patient{i:03d}"), 6) for i in range(3)] == [0.493128, 0.424373, 0.980584]
+    assert positions("toy-1", [f"patient{i:03d}" for i in range(3)]).round(6).tolist() == [0.493128, 0.424373, 0.980584]
 
 
 def test_the_sets_own_splits_are_honoured_and_only_the_rest_is_cut() -> None:

@@ -1,4 +1,4 @@
-"""Kill a run anywhere, resume it, and nothing can be told from an uninterrupted run."""
+"""Kill a run anywhere, resume it, and nothing can be told from an uninterrupted run; nor where some of its images are none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from _runs import outcome, same, start, wait_for_events
 from conftest import World, make_world
 from PIL import Image
 
+from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
+from radisim_cl.specs.catalog import load_catalog
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +149,65 @@ def test_a_stage_that_retains_what_it_was_entered_with_goes_on_as_if_nothing_had
     expected, ours = outcome(world.root / "whole"), outcome(world.root / "stopped")
     ours["drawn"] = {k: v for k, v in ours["drawn"].items() if k in expected["drawn"]}
     same(expected, ours)
+
+
+def spoil(world: World, share: float) -> set[str]:
+    """Makes a share of the training images end too soon, and allows a twentieth; their names in the ledger."""
+    for name in ("modality", "anatomy"):
+        stage = yaml.safe_load((world.root / f"stages/{name}.yaml").read_text())
+        world.edit(f"stages/{name}.yaml", data=stage["data"] | {"max_corrupt": 0.05})
+    corpus = Corpora(load_catalog("toy", world.root), "toy-1")["drawn"]
+    train = corpus.frame.index[corpus.frame["split"] == "train"]
+    rows = np.random.default_rng(0).choice(train, max(1, round(share * len(train))), replace=False).tolist()
+    for row in rows:
+        path = corpus.image(row).path
+        path.write_bytes(path.read_bytes()[:100])
+    return {f"drawn:{row}" for row in rows}
+
+
+def committed(run: Path) -> list[ev.CheckpointCommitted]:
+    """Checkpoints of the stages."""
+    return [e for e in read(run)[0] if isinstance(e, ev.CheckpointCommitted) and e.stage]
+
+
+def test_a_few_are_stood_in_for_counted_and_named(world: World) -> None:
+    spoilt = spoil(world, 0.02)
+    process = start(world, "run")
+    assert process.wait(300) == 0, process.stderr and process.stderr.read()
+    named: Counter[str] = Counter()
+    for e in committed(world.root / "run"):
+        named.update([f"{e.stage}: {one}" for one in e.unreadable])
+        assert e.substituted == ({"drawn": n} if (n := sum(v for k, v in named.items() if k.startswith(f"{e.stage}:"))) else {})
+        assert sum(e.drawn.values()) == e.batch * 16, "every slot was filled"
+    assert {name.partition(": ")[2] for name in named} == spoilt
+
+
+@pytest.mark.slow
+def test_many_stop_the_run_in_words(world: World) -> None:
+    spoil(world, 0.3)
+    told = world.cli("run", "toy")
+    assert told.returncode == 2
+    assert "pairs drawn cannot be read" in told.stderr
+    assert "max_corrupt is 5.00%" in told.stderr
+    assert ".png: cannot be decoded" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_killed_and_resumed_or_on_two_ranks_the_same_are_stood_in_for(world: World, nproc: int) -> None:
+    spoil(world, 0.02)
+    whole = start(world, "whole")
+    assert whole.wait(300) == 0, whole.stderr and whole.stderr.read()
+    if nproc == 1:
+        killed = start(world, "other")
+        wait_for_events(world.root / "other", 6)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait(60)
+    other = start(world, "other", nproc)
+    assert other.wait(300) == 0, other.stderr and other.stderr.read()
+    told = [[(e.stage, e.batch, e.drawn, e.substituted, e.unreadable) for e in committed(world.root / run)] for run in ("whole", "other")]
+    assert told[0] == told[1]
+    assert told[0][-1][3]
+    if nproc == 1:
+        same(outcome(world.root / "whole"), outcome(world.root / "other"))

@@ -211,12 +211,68 @@ def test_moving_a_batch_keeps_it(many: Corpora) -> None:
 
 
 @pytest.mark.parametrize("readers", [0, 4])
-@pytest.mark.parametrize("break_it", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:200])], ids=["missing", "truncated"])
-def test_a_broken_image_stops_reading_by_name(tmp_path: Path, readers: int, break_it: Callable[[Path], object]) -> None:
+def test_a_missing_image_stops_reading_by_name(tmp_path: Path, readers: int) -> None:
     found = corpora(tmp_path, MANY)
-    break_it(tmp_path / "7.png")
-    with pytest.raises(InputError, match=r"7\.png"):
+    (tmp_path / "7.png").unlink()
+    with pytest.raises(InputError, match=r"7\.png: cannot be read: No such file"):
         list(loader(found, readers=readers).batches(0, 3))
+
+
+def broken(root: Path, rows: Sequence[int]) -> Corpora:
+    """MANY, of which some are no images."""
+    found = corpora(root, MANY)
+    for k, row in enumerate(rows):
+        path = root / f"{row}.png"
+        path.write_bytes((b"", path.read_bytes()[:200], b"not an image")[k % 3])
+    return found
+
+
+BROKEN = [3, 7, 8, 20]
+
+
+@pytest.mark.parametrize("readers", [0, 4])
+def test_another_pair_stands_in_for_one_that_is_no_image(tmp_path: Path, readers: int) -> None:
+    """All other slots are as they were; the stand-in is a pair of its own with the slot's key, and what it stands in for is named."""
+    whole = list(loader(corpora(tmp_path, MANY), augment=MOVING).batches(0, 9))
+    reading, seen = loader(broken(tmp_path, BROKEN), augment=MOVING, readers=readers, cache=2000), list[int]()
+    found = list(reading.batches(0, 9))
+    for before, after in zip(whole, found, strict=True):
+        lost = iter(after.lost)
+        for a, b, image, shown in zip(before.pairs, after.pairs, before.images, after.images, strict=True):
+            assert a.key == b.key
+            assert b.row not in BROKEN
+            assert b.caption.text == MANY[b.row]["caption"]
+            if a.row not in BROKEN:
+                assert (b.row, torch.equal(image, shown)) == (a.row, True)
+                continue
+            pair, tries = a, 0
+            while pair.row in BROKEN:
+                tried, tries = next(lost), tries + 1
+                assert (tried.source, tried.row) == ("noise", pair.row)
+                assert f"{pair.row}.png: cannot be decoded" in tried.why
+                pair = reading.mixture.substitute(a, tries)
+            assert (b.row, b.caption) == (pair.row, pair.caption)
+            seen.append(b.row)
+        assert next(lost, None) is None
+    assert len(set(seen)) > 5, "stand-ins differ from slot to slot"
+
+
+def test_who_stands_in_does_not_depend_on_ranks_readers_or_where_reading_began(tmp_path: Path) -> None:
+    found = broken(tmp_path, BROKEN)
+    whole = list(loader(found, augment=MOVING).batches(0, 9))
+    assert sum(len(b.lost) for b in whole) >= 4 * 3
+    for readers in (0, 4):
+        assert_equal(list(loader(found, augment=MOVING, readers=readers).batches(4, 9)), whole[4:])
+        parts = [list(loader(found, augment=MOVING, readers=readers, slots=slice(r * 4, r * 4 + 4)).batches(0, 9)) for r in range(2)]
+        for n, batch in enumerate(whole):
+            assert torch.equal(torch.cat([part[n].images for part in parts]), batch.images)
+            assert [one for part in parts for one in part[n].lost] == list(batch.lost)
+
+
+def test_where_nothing_can_be_read_reading_stops(tmp_path: Path) -> None:
+    found = broken(tmp_path, range(24))
+    with pytest.raises(InputError, match=r"16 pairs of 'noise' in a row cannot be read; the last one: .*\.png"):
+        list(loader(found).batches(0, 1))
 
 
 STRUCTURES = {40: "body", 80: "liver", 200: "spleen"}
@@ -291,7 +347,7 @@ def test_a_mask_whose_corpus_names_a_side_is_never_mirrored(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("readers", [0, 2])
 @pytest.mark.parametrize(("break_it", "said"), [
-    (lambda p: p.unlink(), "cannot be decoded"), (lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
+    (lambda p: p.unlink(), "cannot be read"), (lambda p: p.write_bytes(p.read_bytes()[:20]), "not a PNG"),
     (lambda p: Image.new("L", (9, 9)).save(p), "9 x 9 pixels"), (lambda p: Image.new("L", (28, 30), 5).save(p), "value 5, which is no structure"),
 ], ids=["missing", "cut", "size", "value"])
 def test_a_broken_mask_stops_reading_by_name(tmp_path: Path, readers: int, break_it: Callable[[Path], object], said: str) -> None:
@@ -300,6 +356,17 @@ def test_a_broken_mask_stops_reading_by_name(tmp_path: Path, readers: int, break
     with pytest.raises(InputError, match=rf"3-mask\.png: .*{said}"):
         list(loader(found, readers=readers, regions=EVERY_PIXEL).batches(0, 3))
     assert len(list(loader(found, readers=readers).batches(0, 3))) == 3, "masks are not read where no loss asks for them"
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_another_pair_stands_in_for_one_whose_mask_is_none_where_masks_are_read(tmp_path: Path, readers: int) -> None:
+    found = masked(tmp_path)
+    path = tmp_path / "3-mask.png"
+    path.write_bytes(path.read_bytes()[:60])
+    read = list(loader(found, readers=readers, regions=EVERY_PIXEL).batches(0, 3))
+    assert {one.row for b in read for one in b.lost} == {3}
+    assert not [p for b in read for p in b.pairs if p.row == 3]
+    assert not [one for b in loader(found, readers=readers).batches(0, 3) for one in b.lost]
 
 
 def test_labels_are_the_manifests(many: Corpora) -> None:

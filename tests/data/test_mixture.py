@@ -234,3 +234,35 @@ def test_what_is_held_together_is_each_set_of_entries_once() -> None:
     found = {tuple(np.flatnonzero(s).tolist()) for s in held_together(entries, rows)}
     assert found == {(), (0,), (1,), (2,), (3,), (0, 1, 3)}
     assert exposures(held_together(entries, rows), np.array([1, 10, 100, 1000])).tolist() == [1011, 1011, 100, 1011]
+
+
+def test_a_stream_in_blocks_is_a_stream(corpora: Corpora) -> None:
+    """Whole passes, the same slots for every way to get there, and pairs that lie together drawn around the same time."""
+    def made() -> Mixture:
+        return Mixture(three(), corpora, TEMPLATES, BATCH, 1, "s", 0, block=2)
+
+    stream, walked = made(), [told(made().batch(n)) for n in range(60)]
+    assert [told(stream.batch(n)) for n in range(60)] == walked
+    assert [told(stream.batch(n)) for n in (59, 3, 4, 0)] == [walked[n] for n in (59, 3, 4, 0)]
+    available = candidates(corpora, three()[1].entry, TEMPLATES).tolist()
+    seen = [p.row for n in range(60) for p in made().batch(n) if p.entry == 1]
+    assert all(sorted(seen[i:i + 5]) == available for i in range(0, len(seen) - 4, 5))
+    assert [p.key for p in made().batch(3)] == [p.key for p in mixture(corpora, three()).batch(3)]
+
+
+def test_one_window_of_blocks_is_read_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """20,000 pairs in blocks of 4: what 256 slots draw lies in at most two windows' blocks, and not in all of the manifest."""
+    root = tmp_path_factory.mktemp("long")
+    pd.DataFrame({"id": [str(i) for i in range(20_000)], "image": "none.png", "caption": "c"}).to_csv(root / "long.csv", index=False)
+    found = Corpora(CatalogSpec(name="long", root=str(root), corpora={"long": CorpusSpec(manifest="long.csv", splits=ALL)}), "v1")
+    for block, most in ((4, 129), (None, 256)):
+        stream = Mixture([entry(1.0, source="long")], found, None, 256, 0, "s", 0, block)
+        counts = [len({p.row // 4 for p in stream.batch(n)}) for n in (0, 17, 70)]
+        assert max(counts) <= most
+        assert block or min(counts) > 230
+
+
+def test_sixty_entries_more_than_an_integer_has_bits() -> None:
+    entries = [entry(0.01, source="a") for _ in range(100)]
+    rows = [np.array([i, 100]) for i in range(100)]
+    assert len(held_together(entries, rows)) == 102

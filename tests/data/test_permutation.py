@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radisim_cl.data.permutation import key, permute
+from radisim_cl.data.permutation import WINDOW, key, near, permute
 
 POWERS = [1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025, 4096, 65_536, 65_537, 100_003]
 
@@ -63,3 +63,40 @@ def test_keys_differ_by_every_part_and_its_place() -> None:
     assert len({key(*p) for p in parts}) == len(parts)
     assert all(0 <= key(*p) < 2**64 for p in parts)
     assert key("a", 1) == key("a", 1)
+
+
+def test_each_thing_may_have_a_number_and_a_seed_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    n, seeds = rng.integers(1, 5000, 200), rng.integers(0, 2**63, 200)
+    at = rng.integers(0, n)
+    np.testing.assert_array_equal(permute(at, n, seeds), [permute([a], m, s)[0] for a, m, s in zip(at, n, seeds, strict=True)])
+    np.testing.assert_array_equal(near(at, n, seeds, 7), [near([a], m, s, 7)[0] for a, m, s in zip(at, n, seeds, strict=True)])
+
+
+@settings(max_examples=80, deadline=None)
+@given(n=st.integers(1, 9000), block=st.integers(1, 80), seed=st.integers(0, 2**64 - 1), data=st.data())
+def test_in_blocks_every_thing_comes_once_and_a_position_is_entered_directly(n: int, block: int, seed: int, data: st.DataObject) -> None:
+    whole = near(np.arange(n), n, seed, block)
+    np.testing.assert_array_equal(np.sort(whole), np.arange(n))
+    at = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20))
+    np.testing.assert_array_equal(near(at, n, seed, block), whole[at])
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 60_000), block=st.integers(1, 80), seed=st.integers(0, 2**64 - 1))
+def test_what_is_drawn_around_the_same_time_lies_in_few_blocks(n: int, block: int, seed: int) -> None:
+    """Any stretch as long as the things that are mixed meets the blocks of two windows at the most, and one for the short block."""
+    places = near(np.arange(n), n, seed, block) // block
+    stretch = block * WINDOW
+    for start in range(0, n, max(1, stretch // 3)):
+        assert len(np.unique(places[start:start + stretch])) <= 2 * WINDOW + 1
+
+
+def test_blocks_and_what_is_in_them_are_shuffled_anew_by_each_seed() -> None:
+    n, block = 40_003, 16
+    first, second = (near(np.arange(n), n, seed, block) for seed in (1, 2))
+    windows = [set((x[: block * WINDOW] // block).tolist()) for x in (first, second)]
+    assert len(windows[0] & windows[1]) < 10, "other blocks come first"
+    assert max(windows[0]) - min(windows[0]) > n // block * 0.9, "and they are of all the manifest"
+    assert (np.diff(first // block) == 0).mean() < 0.05, "and neighbours do not follow one another"
+    assert len({int(np.flatnonzero(near(np.arange(35), 35, seed, 16) == 34)[0]) for seed in range(300)}) > 20, "the short block is not always last"

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpus
 from radisim_cl.data.regions import Regions, check_values, vocabulary
 from radisim_cl.errors import InputError
@@ -54,6 +55,6 @@ def test_nothing_is_outside_where_the_corpus_does_not_say_body() -> None:
 
 def test_a_value_that_is_no_structure_is_refused() -> None:
     mask = torch.tensor([[0, 1], [1, 7]], dtype=torch.uint8)
-    check_values(mask, corpus(liver=1, heart=7), Path("m.png"))
+    check_values(mask, corpus(liver=1, heart=7), Blob(Path("m.png")))
     with pytest.raises(InputError, match=r"m\.png: pixels of value 7, which is no structure of corpus 'c'"):
-        check_values(mask, corpus(liver=1), Path("m.png"))
+        check_values(mask, corpus(liver=1), Blob(Path("m.png")))

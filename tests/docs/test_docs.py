@@ -58,7 +58,7 @@ def test_commands_do_what_they_say(command: str, place: Path) -> None:
     if words[0] in ("run", "plan", "validate", "ablate") and "--profile" not in words:
         words += SMOKE  # the same command at the scale of a test
     words += ["--seeds", "1"] * (words[0] == "ablate")
-    if words[0] in ("run", "plan", "validate", "ablate", "ls", "bench") or words[:2] in (["phantom", "make"], ["corpus", "check"]):
+    if words[0] in ("run", "plan", "validate", "ablate", "ls", "bench") or " ".join(words[:2]) in ("phantom make", "corpus check", "corpus pack"):
         words += SMALL * ("--catalog" not in words and "open_sample" not in command and "layouts" not in words)
     done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]

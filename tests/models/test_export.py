@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from radisim_cl.corpus.blobs import Blob
 from radisim_cl.data.images import decode, resize
 from radisim_cl.models import export as export_module
 from radisim_cl.models.arch import CONFIGS
@@ -76,7 +77,7 @@ def test_stock_open_clip_prepares_images_the_same_way(built: Built, stock: tuple
     model, preprocess = stock
     paths = sorted((shared_world.root / "data" / "images").iterdir())[:6]
     theirs = nn.functional.normalize(call(model, "encode_image", torch.stack([preprocess(Image.open(p)) for p in paths])), dim=-1)
-    ours = Towers(built.model, built.preprocess).image(torch.stack([resize(decode(p), built.preprocess) for p in paths]))
+    ours = Towers(built.model, built.preprocess).image(torch.stack([resize(decode(Blob(p)), built.preprocess) for p in paths]))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3)
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from radisim_cl.bench.items import items, pseudonym
 from radisim_cl.corpus.corpora import Corpora, matches
-from radisim_cl.corpus.splits import position
+from radisim_cl.corpus.splits import positions
 from radisim_cl.errors import InputError
 from radisim_cl.phantom import make
 from radisim_cl.phantom.exams import Exam, body
@@ -207,13 +207,13 @@ def test_ids_are_unique_and_files_are_what_rows_say(corpora: Corpora) -> None:
         assert frame["id"].str.startswith(name).all()
         assert {p.name for p in (folder / "images").iterdir()} == {Path(p).name for p in frame["image"]}
         for row in frame.index[:4]:
-            with Image.open(corpora[name].image(row)) as picture:
+            with Image.open(corpora[name].image(row).path) as picture:
                 assert picture.mode == "L"
                 assert picture.size == (SOURCES[name].size or SPEC.size,) * 2
         for row in frame.index[frame["mask"] != ""]:
             mask = corpora[name].mask(row)
             assert mask is not None
-            values = set(np.unique(np.asarray(Image.open(mask))).tolist())
+            values = set(np.unique(np.asarray(Image.open(mask.path))).tolist())
             assert values <= {0, *STRUCTURES}
             assert values - {0, 1}, "some structure is in the picture"
     assert len(set(every)) == len(every)
@@ -233,7 +233,7 @@ def test_patients_stay_in_one_split(corpora: Corpora) -> None:
     trained = {n for n, s in corpora.catalog.corpora.items() if s.splits == {"*": {"train": 1}}}
     assert held | trained == set(SOURCES)
     assert {p for n in held for p in corpora[n].frame["patient"]} & {p for n in trained for p in corpora[n].frame["patient"]} == set()
-    assert 0 <= position(corpora.catalog.name, "lits-00000") < 1
+    assert 0 <= positions(corpora.catalog.name, ["lits-00000"]).item() < 1
 
 
 def test_planes_of_one_ct_and_its_masks_are_of_the_same_patients(corpora: Corpora) -> None:
@@ -314,9 +314,9 @@ def test_what_is_called_left_lies_left(source: str) -> None:
 def test_kidneys_in_masks_are_on_their_side(corpora: Corpora, source: str) -> None:
     codes, found = {name: code for code, name in STRUCTURES.items()}, 0
     for row in corpora[source].frame.index[corpora[source].frame["mask"] != ""]:
-        path = corpora[source].mask(row)
-        assert path is not None
-        mask = np.asarray(Image.open(path))
+        file = corpora[source].mask(row)
+        assert file is not None
+        mask = np.asarray(Image.open(file.path))
         middle = np.nonzero(mask)[1].mean()
         for name, side in (("left kidney", 1), ("right kidney", -1), ("spleen", 1)):
             columns = np.nonzero(mask == codes[name])[1]

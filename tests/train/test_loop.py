@@ -25,7 +25,7 @@ class Counting:
 
     def batches(self, start: int, stop: int) -> Iterator[Any]:
         """As many as asked for."""
-        batch = SimpleNamespace(images=None, tokens=None, drawn=dict)
+        batch = SimpleNamespace(images=None, tokens=None, drawn=dict, lost=())
         batch.to = lambda device: batch
         yield from [batch] * (stop - start)
 

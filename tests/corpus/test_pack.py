@@ -1,0 +1,210 @@
+"""A packed corpus is the corpus: pixel by pixel to us, and to WebDataset and open_clip's own trainer; however often packing was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from radisim_cl.corpus.blobs import Blob
+from radisim_cl.corpus.corpora import Corpus, open_corpus
+from radisim_cl.corpus.hashes import Hashes
+from radisim_cl.corpus.pack import Layout, pack
+from radisim_cl.data.images import decode, decode_mask
+from radisim_cl.errors import InputError
+from radisim_cl.files import fsync
+from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec
+
+PAIRS, SMALL = 23, 20_000
+
+
+def catalog(root: Path, **manifests: str) -> CatalogSpec:
+    """Corpora of one folder."""
+    return CatalogSpec(name="c", root=str(root), corpora={n: CorpusSpec(manifest=m, columns={"caption": "text"}) for n, m in manifests.items()})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """`files.csv`: PNGs and JPEGs, of which some have masks and one has no caption."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(PAIRS):
+        name = f"{i}.{'jpg' if i % 3 else 'png'}"
+        Image.fromarray(rng.integers(0, 256, (20 + i, 30), dtype=np.uint8)).save(tmp_path / name)
+        if i % 4 == 0:
+            Image.fromarray(rng.integers(0, 3, (20 + i, 30), dtype=np.uint8)).save(tmp_path / f"{i}-m.png")
+        rows.append({"id": f"p.{i}", "image": name, "mask": f"{i}-m.png" * (i % 4 == 0), "text": f" Söme caption {i}. " * (i != 5), "note": i})
+    pd.DataFrame(rows).to_csv(tmp_path / "files.csv", index=False)
+    return tmp_path
+
+
+def both(root: Path) -> tuple[Corpus, Corpus]:
+    """The corpus of files, and packed to `packed/`."""
+    pack(catalog(root, files="files.csv"), "files", root / "packed", SMALL)
+    found = catalog(root, files="files.csv", packed="packed/manifest.parquet")
+    return open_corpus(found, "files", "v"), open_corpus(found, "packed", "v")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digests of all files."""
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_packed_corpus_is_the_corpus(root: Path) -> None:
+    files, packed = both(root)
+    cells = ["image", "mask"]
+    pd.testing.assert_frame_equal(files.frame.drop(columns=cells), packed.frame.drop(columns=cells), check_dtype=False)
+    assert "note" in pd.read_parquet(root / "packed" / "manifest.parquet")
+    for row in range(PAIRS):
+        image, mask, there = packed.image(row), packed.mask(row), files.mask(row)
+        assert image.read_bytes() == files.image(row).read_bytes()
+        assert (image.size(), image.sha256()) == (files.image(row).size(), files.image(row).sha256())
+        assert torch.equal(decode(image), decode(files.image(row)))
+        assert (mask is None) == (there is None)
+        if mask and there:
+            assert torch.equal(decode_mask(mask, decode(image)), decode_mask(there))
+    rows = np.arange(PAIRS)
+    for what in (Hashes.sizes, Hashes.digests, Hashes.looks):
+        np.testing.assert_array_equal(what(Hashes(files), rows), what(Hashes(packed), rows))
+
+
+def test_shards_are_tars_of_at_most_the_size_asked_for(root: Path) -> None:
+    both(root)
+    shards = sorted((root / "packed" / "shards").glob("*.tar"))
+    assert len(shards) > 2
+    seen: list[str] = []
+    for shard in shards:
+        assert shard.stat().st_size <= SMALL
+        with tarfile.open(shard, "r:") as tar:
+            seen += tar.getnames()
+            assert all(m.isfile() and m.mtime == m.uid == 0 for m in tar)
+    expected = []
+    for i in range(PAIRS):
+        expected += [f"{i:09d}.{'jpg' if i % 3 else 'png'}", *[f"{i:09d}.txt"] * (i != 5), *[f"{i:09d}.mask.png"] * (i % 4 == 0)]
+    assert seen == expected
+    card = yaml.safe_load((root / "packed" / "card.yaml").read_text())
+    assert {name: told["sha256"] for name, told in card["shards"].items()} == {
+        k: v for k, v in contents(root / "packed").items() if k.startswith("shards/")}
+
+
+def test_killed_at_any_write_and_called_again_it_writes_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both(root)
+    expected, asked, writes = contents(root / "packed"), catalog(root, files="files.csv"), 0
+
+    def dying(at: int) -> Callable[[Path], None]:
+        left = iter(range(at))
+
+        def failing(path: Path) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            fsync(path)
+
+        return failing
+
+    for at in range(0, 2 * len(expected), 2):
+        out = root / f"again-{at}"
+        monkeypatch.setattr("radisim_cl.corpus.pack.fsync", dying(at))
+        try:
+            pack(asked, "files", out, SMALL)
+        except KeyboardInterrupt:
+            writes += 1
+            monkeypatch.setattr("radisim_cl.corpus.pack.fsync", fsync)
+            pack(asked, "files", out, SMALL)
+        assert contents(out) == expected
+    assert writes >= 3
+
+
+def test_packing_again_changes_nothing_and_other_settings_are_refused(root: Path) -> None:
+    both(root)
+    before, asked = {p: p.stat().st_mtime_ns for p in (root / "packed").rglob("*")}, catalog(root, files="files.csv")
+    pack(asked, "files", root / "packed", SMALL)
+    assert before == {p: p.stat().st_mtime_ns for p in (root / "packed").rglob("*")}
+    with pytest.raises(InputError, match="--shard-size"):
+        pack(asked, "files", root / "packed", SMALL + 1)
+    with pytest.raises(InputError, match="not empty"):
+        pack(asked, "files", root, SMALL)
+    (root / "3.png").unlink()
+    with pytest.raises(InputError, match=r"3\.png: No such file.*row 4"):
+        pack(asked, "files", root / "other", SMALL)
+
+
+@given(sizes=st.lists(st.tuples(st.integers(0, 3000), st.integers(-1, 700), st.integers(-1, 700)), min_size=1, max_size=40),
+       most=st.integers(1, 9000))
+def test_a_layout_is_what_tarfile_would_write(sizes: list[tuple[int, int, int]], most: int) -> None:
+    layout = Layout.of(np.array(sizes), most)
+    assert layout.first[0] == 0
+    assert layout.first[-1] == len(sizes)
+    assert (np.diff(layout.first) > 0).all()
+    for s, end in enumerate(layout.ends.tolist()):
+        rows = range(*layout.first[s:s + 2].tolist())
+        held = io.BytesIO()
+        with tarfile.open(fileobj=held, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for row in rows:
+                for part, size in enumerate(sizes[row]):
+                    if size >= 0:
+                        member = tarfile.TarInfo(f"{row}.{part}")
+                        member.size = size
+                        tar.addfile(member, io.BytesIO(bytes(size)))
+            tar.fileobj.seek(0)
+            assert end == tar.offset + 1024
+        assert end <= most or len(rows) == 1
+        held.seek(0)
+        with tarfile.open(fileobj=held) as tar:
+            for member in tar:
+                row, part = map(int, member.name.split("."))
+                assert layout.offsets[row, part] == member.offset_data
+        if rows.stop < len(sizes):
+            following = sum(512 + -(-x // 512) * 512 for x in sizes[rows.stop] if x >= 0)
+            assert end + following > most, "the shard had no room for the next pair"
+
+
+def test_a_shard_that_vanishes_or_is_cut_is_named(root: Path) -> None:
+    _, packed = both(root)
+    shard, last = root / "packed/shards/000001.tar", max(r for r in range(PAIRS) if "000001" in str(packed.image(r)))
+    with shard.open("r+b") as f:
+        f.truncate(packed.image(last).offset or 0)
+    with pytest.raises(InputError, match=r"000001\.tar: ends at byte \d+, and the manifest names \d+ bytes"):
+        packed.image(last).read_bytes()
+    gone = Blob(root / "packed/shards/000077.tar", 0, 10)
+    with pytest.raises(InputError, match=r"000077\.tar: cannot be read: No such file"):
+        decode(gone)
+
+
+def test_many_shards_are_read_with_few_files_open(tmp_path: Path) -> None:
+    blobs = []
+    for i in range(300):
+        (tmp_path / f"{i}.tar").write_bytes(bytes([i % 256]) * 8)
+        blobs.append(Blob(tmp_path / f"{i}.tar", 2, 4))
+    for _ in range(2):
+        assert [b.read_bytes() for b in blobs] == [bytes([i % 256]) * 4 for i in range(300)]
+    assert len(list(Path("/proc/self/fd").iterdir())) < 200
+
+
+def test_open_clips_trainer_reads_the_same_images_and_captions(root: Path) -> None:
+    """`get_wds_dataset`, which skips pairs without a caption."""
+    from open_clip_train.data import get_wds_dataset
+
+    files, packed = both(root)
+    shards = len(list((root / "packed/shards").glob("*.tar")))
+    args: Any = SimpleNamespace(train_data=None, val_data=f"{root}/packed/shards/{{000000..{shards - 1:06d}}}.tar", val_num_samples=PAIRS,
+                                train_num_samples=None, train_data_upsampling_factors=None, dataset_resampled=False, seed=0, batch_size=1, workers=1,
+                                world_size=1)
+    data = get_wds_dataset(args, lambda image: torch.from_numpy(np.array(image)), is_train=False, tokenizer=lambda text: [text])
+    found = [(image[0], text[0] if isinstance(text[0], str) else text[0][0]) for image, text in data.dataloader]
+    rows = [row for row in range(PAIRS) if row != 5]
+    assert [text for _, text in found] == [files.frame["caption"][row].strip() for row in rows]
+    for (image, _), row in zip(found, rows, strict=True):
+        ours = decode(packed.image(row)).expand(3, -1, -1).permute(1, 2, 0)
+        assert (image.int() - ours.int()).abs().max() <= 1
