@@ -28,6 +28,7 @@ from radisim_cl.files import sha256, write_atomic
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export, readme
+from radisim_cl.models.frozen import frozen
 from radisim_cl.models.texts import shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict
@@ -86,7 +87,7 @@ class Runner:
         self.copy = replace(built, model=copy.deepcopy(built.model))
         patches = any(loss.patches for stage in self.plan.stages for loss in stage.contributing)
         self.grid = Towers(built.model, built.preprocess).grid if patches else None
-        self.engine = Engine(built, spec.scale, spec.optimizer)
+        self.engine = Engine(built, spec.scale, spec.optimizer, [frozen(built.model, stage.spec.train) for stage in self.plan.stages])
         self.state = self.engine.broadcast(fold(ledger.events) if ledger else RunState())
         self.corpora = Corpora(self.plan.catalog, self.plan.benchmark.version)
         self.images = ImageCache(int(spec.scale.image_cache * 2**30))
@@ -157,6 +158,9 @@ class Runner:
             entry: the model that entered it, if a loss compares with it.
         """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
+        self.engine.freeze(frozen(self.copy.model, stage.spec.train))
+        if stage.spec.train.optimizer == "fresh" and not state.batch:  # the checkpoint that a stage begins with still has the moments
+            self.engine.forget()
         mixture = Mixture(stage.entries, self.corpora, self.plan.templates, curriculum.scale.global_batch, curriculum.seed, name, state.attempt)
         losses = build_losses(stage.contributing, self.engine)
         words = vocabulary(self.corpora[source] for source in stage.sources)

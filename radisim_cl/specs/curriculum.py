@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.files import library_file
@@ -76,12 +76,35 @@ class TrainSpec(Spec):
     """Learning rate at the end of the stage and in its extensions, as a share of `lr`."""
     warmup: float = Field(0.03, ge=0)
     """Warm-up as a share of the stage's steps, below 1."""
+    optimizer: Literal["carry", "fresh"] = "carry"
+    """What the stage does with the moments of the one before: goes on with them, or begins as a new optimizer would, with none."""
+    freeze: list[Literal["image", "text", "logit_scale"]] = []
+    """What is not trained in this stage: a tower with its projection, or the temperature with the bias of `siglip`. Neither gradients nor decay nor
+    momentum move it, and its batch norms keep the statistics that they have. A later stage that does not name it trains it again."""
+    unlocked: dict[Literal["image", "text"], Annotated[int, Field(ge=1)]] = {}
+    """Of a frozen tower, how many groups of its last parameters are trained all the same, as open_clip counts them in `lock_image_tower` and
+    `lock_text_tower`: `{image: 2}`."""
+
     @field_validator("warmup")
     @classmethod
     def _inside(cls, warmup: float) -> float:
         if warmup >= 1:
             raise ValueError(f"warm-up is longer than the stage: {warmup:g} of its steps; use a share below 1, such as 0.03")
         return warmup
+
+    @field_validator("freeze")
+    @classmethod
+    def _something_left(cls, freeze: list[str]) -> list[str]:
+        if len(set(freeze)) == 3:
+            raise ValueError("nothing is left to train; leave out image, text or logit_scale")
+        return freeze
+
+    @field_validator("unlocked")
+    @classmethod
+    def _of_frozen(cls, unlocked: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for tower in unlocked.keys() - set(info.data.get("freeze", unlocked)):
+            raise ValueError(f"the {tower} tower is trained as a whole, unless `freeze` names it; freeze it, or take it out here")
+        return unlocked
 
 
 class StageSpec(Document):
@@ -124,7 +147,7 @@ class BudgetSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """One optimizer for the whole curriculum; its state is carried from stage to stage."""
+    """One optimizer for the whole curriculum; a stage goes on with its state unless `train.optimizer` says otherwise."""
 
     kind: Literal["adamw", "sgd"] = "adamw"
     """AdamW with betas (0.9, 0.98) and eps 1e-6 (Radford et al. 2021, table 19); or plain SGD, which exactness tests use."""

@@ -13,7 +13,7 @@ import itertools
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -87,12 +87,13 @@ class _Piece:
 class Engine:
     """A model, its optimizer and the ranks that train it."""
 
-    def __init__(self, built: Built, profile: ProfileSpec, optimizer: OptimizerSpec) -> None:
+    def __init__(self, built: Built, profile: ProfileSpec, optimizer: OptimizerSpec, freezes: Iterable[frozenset[str]] = ()) -> None:
         """
         Args:
             built: the model with its starting weights.
             profile: batch, ZeRO stage, precision.
             optimizer: AdamW or SGD.
+            freezes: every set of the model's parameters that `freeze` may be given.
         """
         self.rank, self.world = init_distributed()
         self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
@@ -111,10 +112,31 @@ class Engine:
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 2**31,
         }
-        self._engine, *_ = deepspeed.initialize(
-            model=towers, optimizer=_optimizer(towers, optimizer), config=config, dist_init_required=False
-        )
+        self._trainable = {n for n, p in built.model.named_parameters() if p.requires_grad}
+        self._groups = _groups(built.model, list(freezes))
+        self._optimizer = _optimizer(built.model, optimizer, self._groups)
+        self._optimizer.register_step_pre_hook(_skip_frozen)
+        self._engine, *_ = deepspeed.initialize(model=towers, optimizer=self._optimizer, config=config, dist_init_required=False)
         self._cached: list[_Piece] = []
+        self.freeze(frozenset())
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Leaves these parameters of the model, their moments and the statistics of their batch norms as they are from now on; trains the others."""
+        for name, parameter in self._engine.module.clip.named_parameters():
+            parameter.requires_grad_(name in self._trainable and name not in names)
+        self._frozen = [group.names <= names for group in self._groups]
+        if hasattr(self._engine.optimizer, "parameter_offload"):  # ZeRO 3 expects the order of modules of the steps before
+            order = self._engine.optimizer.parameter_offload.get_param_coordinator()
+            if not order.is_invalid_trace():
+                order._invalidate_trace()
+        norms = (m for m in self._engine.module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+        self._still = [m for m in norms if not any(p.requires_grad for p in m.parameters())]
+
+    def forget(self) -> None:
+        """Makes the optimizer as new: no moments, no steps."""
+        for state in self._optimizer.state.values():
+            for value in state.values():
+                value.zero_()
 
     @property
     def slots(self) -> slice:
@@ -127,6 +149,8 @@ class Engine:
         Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
         """
         self._engine.train()
+        for norm in self._still:
+            norm.eval()
         prompts = [t[None, : tokens.shape[1]] for t in wanted.tokens.values()]
         texts = list(tokens.chunk(self.pieces))
         n = len(texts[0])
@@ -187,8 +211,8 @@ class Engine:
         if not self.all_true(bool(torch.isfinite(loss.detach()))):
             self._engine.optimizer.zero_grad()
             return False
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
+        for group, frozen in zip(self._optimizer.param_groups, self._frozen, strict=True):
+            group.update(lr=lr, frozen=frozen)
         self._backward(loss)
         return True
 
@@ -254,17 +278,39 @@ class Engine:
         _set_random_state(kept["rngs"][self.rank])
 
 
-def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    named = [(n, p) for n, p in towers.named_parameters() if p.requires_grad]
+@dataclass(frozen=True)
+class _Group:
+    """Parameters that are frozen in the same stages and decay alike."""
+
+    names: frozenset[str]
+    decays: bool
+
+
+def _groups(clip: nn.Module, freezes: Sequence[frozenset[str]]) -> list[_Group]:
+    """The trainable parameters by group: those that decay (matrices, but for the scale) first."""
+    found: dict[tuple[bool, tuple[bool, ...]], set[str]] = {}
+    for name, p in clip.named_parameters():
+        if p.requires_grad:
+            plain = p.ndim < 2 or name == "logit_scale"
+            found.setdefault((plain, tuple(name in names for names in freezes)), set()).add(name)
+    return [_Group(frozenset(names), not plain) for (plain, _), names in sorted(found.items())]
+
+
+def _optimizer(clip: nn.Module, spec: OptimizerSpec, groups: Sequence[_Group]) -> torch.optim.Optimizer:
+    parted: list[dict[str, Any]] = [{"params": [p for n, p in clip.named_parameters() if n in group.names], "frozen": False} for group in groups]
     if spec.kind == "sgd":
-        return torch.optim.SGD([p for _, p in named], lr=0.0)
-    plain = [p for n, p in named if p.ndim < 2 or "logit_scale" in n]
-    matrices = [p for n, p in named if not (p.ndim < 2 or "logit_scale" in n)]
-    groups: Sequence[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": spec.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
+        return torch.optim.SGD(parted, lr=0.0)
+    for part, group in zip(parted, groups, strict=True):
+        part["weight_decay"] = spec.weight_decay if group.decays else 0.0
+    return torch.optim.AdamW(parted, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+def _skip_frozen(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Takes the gradients of what is frozen away, so that the optimizer leaves it alone: with ZeRO's zeros, decay and momentum would move it."""
+    for group in optimizer.param_groups:
+        if group["frozen"]:
+            for p in group["params"]:
+                p.grad = None
 
 
 def _random_state() -> dict[str, Any]:

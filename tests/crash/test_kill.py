@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,3 +199,24 @@ def test_a_stage_that_retains_what_it_was_entered_with_goes_on_as_if_nothing_had
     expected, ours = outcome(world.root / "whole"), outcome(world.root / "stopped")
     ours["drawn"] = {k: v for k, v in ours["drawn"].items() if k in expected["drawn"]}
     same(expected, ours)
+
+
+@pytest.mark.slow
+def test_a_stage_that_freezes_and_forgets_goes_on_as_if_nothing_had_happened(world: World) -> None:
+    """Left where the stage has begun and nothing is trained yet, and in its middle; the frozen tower is that of the stage before, bit for bit."""
+    world.edit("stages/anatomy.yaml", train={"share": 0.5, "lr": 1e-3, "warmup": 0.1, "optimizer": "fresh", "freeze": ["image"]})
+    whole = start(world, "whole")
+    assert whole.wait(300) == 0, whole.stderr and whole.stderr.read()
+    expected = outcome(world.root / "whole")
+    before, after = ({k: v for k, v in expected["weights"].items() if k.startswith(f"{stage}/visual.")} for stage in ("1-modality", "2-anatomy"))
+    assert all(torch.equal(v, after[k.replace("1-modality", "2-anatomy")]) for k, v in before.items())
+    events = read(world.root / "whole")[0]
+    begun = next(i for i, e in enumerate(events, 1) if isinstance(e, ev.StageStarted) and e.stage == "anatomy")
+    saved = next(i for i, e in enumerate(events, 1) if isinstance(e, ev.CheckpointCommitted) and e.stage == "anatomy" and e.batch == 16)
+    for name, lines in (("begun", begun), ("saved", saved)):
+        shutil.copytree(world.root / "whole", world.root / name)
+        ledger = world.root / name / "ledger.jsonl"
+        ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:lines]))
+        again = start(world, name)
+        assert again.wait(300) == 0, again.stderr and again.stderr.read()
+        same(expected, outcome(world.root / name))
