@@ -171,8 +171,12 @@ class ProfileSpec(Spec):
     batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once."""
     zero: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast with fp32 weights."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the towers' passes; weights are fp32. bf16 and fp16 are autocast, fp16 with a loss scale that follows the gradients, and on GPUs only."""
+    checkpoint_activations: bool = False
+    """Keep what goes into each block of the towers and make the rest again in the backward pass: less memory, a forward pass more."""
+    compile: bool = False
+    """Compile the towers' blocks (torch.compile); takes a C++ compiler, a minute at the start, and ZeRO 0 to 2."""
     lr_scale: float = Field(1.0, gt=0, le=100)
     """Factor of every stage's learning rate: a small model from random weights takes more than a large pretrained one."""
     readers: int = Field(2, ge=0, le=64)

@@ -13,7 +13,7 @@ import itertools
 import os
 import random
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +25,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from radisim_cl.errors import InputError, RadisimError
+from radisim_cl.models.blocks import checkpoint_activations, compile_blocks, normalizes_over_batch
 from radisim_cl.models.build import NOTHING, Built, Embedded, Features, Towers, Wanted
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
+from radisim_cl.train.optimizer import build_optimizer, groups
+from radisim_cl.train.scaling import LossScale
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -99,11 +102,15 @@ class Engine:
         self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         self.local_batch = profile.global_batch // self.world
         self.pieces = self.local_batch // (profile.micro_batch or self.local_batch)
-        if self.pieces > 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in built.model.modules()):
+        if self.pieces > 1 and normalizes_over_batch(built.model):
             raise InputError(f"{profile.model.arch!r} normalizes over the batch, and pieces of micro_batch {profile.micro_batch} would be normalized "
                              "apart; take micro_batch out, or another model")
-        autocast = torch.bfloat16 if profile.precision == "bf16" else None
-        towers = Towers(built.model, built.preprocess, autocast)
+        if profile.checkpoint_activations:
+            checkpoint_activations(built.model, profile.model.arch)
+        if profile.compile:
+            compile_blocks(built.model)
+        towers = Towers(built.model, built.preprocess, {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[profile.precision])
+        self._scale = LossScale(towers) if profile.precision == "fp16" else None
         config: dict[str, Any] = {
             "train_micro_batch_size_per_gpu": self.local_batch // self.pieces,
             "gradient_accumulation_steps": self.pieces,
@@ -113,9 +120,8 @@ class Engine:
             "steps_per_print": 2**31,
         }
         self._trainable = {n for n, p in built.model.named_parameters() if p.requires_grad}
-        self._groups = _groups(built.model, list(freezes))
-        self._optimizer = _optimizer(built.model, optimizer, self._groups)
-        self._optimizer.register_step_pre_hook(_skip_frozen)
+        self._groups = groups(built.model, list(freezes))
+        self._optimizer = build_optimizer(built.model, optimizer, self._groups)
         self._engine, *_ = deepspeed.initialize(model=towers, optimizer=self._optimizer, config=config, dist_init_required=False)
         self._cached: list[_Piece] = []
         self.freeze(frozenset())
@@ -174,20 +180,17 @@ class Engine:
             self._cached.append(_Piece(piece, tuple(o.detach().requires_grad_() for o in outputs), before))
         return [piece.outputs for piece in self._cached]
 
-    def _backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss of `features`; of cached ones, piece by piece, by the chain rule, so that the update is that of one pass."""
+    def _parts(self, loss: Tensor) -> Iterator[Tensor]:
+        """Scalars whose gradients add up to those of a loss of `features`: itself, or, of cached ones, one a piece by the chain rule."""
         if self.pieces == 1:
-            self._engine.backward(loss)
-            self._engine.step()
+            yield loss
             return
         leaves = [o for piece in self._cached for o in piece.outputs]
         slopes = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
         for piece in self._cached:
             _set_random_state(piece.before)
             outputs = self._engine(*piece.inputs)
-            product = torch.stack([(o * s).sum() for o, s in zip(outputs, itertools.islice(slopes, len(outputs)), strict=True)]).sum()
-            self._engine.backward(product, scale_wrt_gas=False)
-            self._engine.step()
+            yield torch.stack([(o * s).sum() for o, s in zip(outputs, itertools.islice(slopes, len(outputs)), strict=True)]).sum()
 
     @torch.no_grad()
     def _said(self, towers: Towers, images: Tensor, tokens: Tensor) -> Embedded:
@@ -207,14 +210,21 @@ class Engine:
         return Towers(model, built.preprocess, module.autocast).eval().requires_grad_(False).to(self.device)
 
     def step(self, loss: Tensor, lr: float) -> bool:
-        """One optimizer step; False, and no update on any rank, when the loss is not finite on one of them."""
+        """One optimizer step; False, and no update on any rank, when the loss or, in fp16, a gradient is not finite on one of them."""
         if not self.all_true(bool(torch.isfinite(loss.detach()))):
             self._engine.optimizer.zero_grad()
             return False
-        for group, frozen in zip(self._optimizer.param_groups, self._frozen, strict=True):
-            group.update(lr=lr, frozen=frozen)
-        self._backward(loss)
-        return True
+        updated = True
+        for part in self._parts(loss):
+            self._engine.backward(part * self._scale.factor if self._scale else part, scale_wrt_gas=False)
+            if self._scale:
+                updated &= self.all_true(self._scale.finite())
+            for group, frozen in zip(self._optimizer.param_groups, self._frozen, strict=True):
+                group.update(lr=lr, frozen=frozen or not updated)
+            self._engine.step()
+        if self._scale:
+            self._scale.update(updated)
+        return updated
 
     def mean(self, value: Tensor) -> float:
         """The mean of a scalar over the ranks."""
@@ -260,7 +270,7 @@ class Engine:
 
     def save(self, folder: Path, tag: str) -> None:
         """Writes `folder/tag`: weights, optimizer and every rank's random state. Called by all ranks."""
-        client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state())}}
+        client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state()), "scale": self._scale and self._scale.state()}}
         self._engine.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
 
     def load(self, folder: Path, tag: str) -> None:
@@ -275,42 +285,9 @@ class Engine:
         kept = client[_CLIENT]
         if kept["world"] != self.world:
             raise RadisimError(f"{folder / tag}: written by {kept['world']} ranks, not {self.world}; resume with --nproc {kept['world']}")
+        if self._scale:
+            self._scale.restore(kept["scale"])
         _set_random_state(kept["rngs"][self.rank])
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Parameters that are frozen in the same stages and decay alike."""
-
-    names: frozenset[str]
-    decays: bool
-
-
-def _groups(clip: nn.Module, freezes: Sequence[frozenset[str]]) -> list[_Group]:
-    """The trainable parameters by group: those that decay (matrices, but for the scale) first."""
-    found: dict[tuple[bool, tuple[bool, ...]], set[str]] = {}
-    for name, p in clip.named_parameters():
-        if p.requires_grad:
-            plain = p.ndim < 2 or name == "logit_scale"
-            found.setdefault((plain, tuple(name in names for names in freezes)), set()).add(name)
-    return [_Group(frozenset(names), not plain) for (plain, _), names in sorted(found.items())]
-
-
-def _optimizer(clip: nn.Module, spec: OptimizerSpec, groups: Sequence[_Group]) -> torch.optim.Optimizer:
-    parted: list[dict[str, Any]] = [{"params": [p for n, p in clip.named_parameters() if n in group.names], "frozen": False} for group in groups]
-    if spec.kind == "sgd":
-        return torch.optim.SGD(parted, lr=0.0)
-    for part, group in zip(parted, groups, strict=True):
-        part["weight_decay"] = spec.weight_decay if group.decays else 0.0
-    return torch.optim.AdamW(parted, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
-
-
-def _skip_frozen(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """Takes the gradients of what is frozen away, so that the optimizer leaves it alone: with ZeRO's zeros, decay and momentum would move it."""
-    for group in optimizer.param_groups:
-        if group["frozen"]:
-            for p in group["params"]:
-                p.grad = None
 
 
 def _random_state() -> dict[str, Any]:
