@@ -41,7 +41,7 @@ def test_what_is_not_finite_is_seen_once(bad: float) -> None:
 
 def test_the_factor_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "GROWS_AFTER", 3)
-    theirs, ours = torch.amp.GradScaler("cpu", growth_interval=3), LossScale(nn.Linear(1, 1))  # type: ignore[attr-defined]
+    theirs, ours = torch.amp.GradScaler("cpu", growth_interval=3), LossScale(nn.Linear(1, 1))
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     factors = []
