@@ -22,7 +22,7 @@ def by_engine(world: World, ranks: int, zero: int, tmp: Path, losses: str, piece
     out = tmp / f"{ranks}-{zero}.pt"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", str(HERE / "_ranks.py"),
                f"local-dir:{world.root / 'model'}", str(zero), str(out), losses, str(BATCH // ranks // pieces), json.dumps(scale)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = torch.load(out)
     return found

@@ -23,7 +23,7 @@ Stages = list[dict[str, Tensor]]
 def by_engine(world: World, ranks: int, zero: int, pieces: int, tmp: Path) -> list[Stages]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
     command = [sys.executable, *launch, str(HERE / "_stages.py"), arch(world), str(zero), str(BATCH // ranks // pieces), str(tmp / "found.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     found: list[Stages] = torch.load(tmp / "found.pt")
     return found
