@@ -13,8 +13,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-BATCHES, WIDTH, TILE = (8192, 16384), 512, 4096
-"""Pairs, the features' width, the default of `ClipLossSpec.tile`."""
+BATCHES, LARGE, WIDTH, TILE = (8192, 16384), 65536, 512, 2048
+"""Pairs; so many that only tiles fit; the features' width; the default of `ClipLossSpec.tile`."""
 
 
 def measured(size: int, tile: int) -> tuple[float, float]:
@@ -38,17 +38,23 @@ def measured(size: int, tile: int) -> tuple[float, float]:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, time.process_time() - start
 
 
+def measured_apart(size: int, tile: int) -> tuple[float, float]:
+    """The same in a process of its own."""
+    told = subprocess.run([sys.executable, __file__, str(size), str(tile)], capture_output=True, text=True, check=True).stdout.split()
+    return float(told[0]), float(told[1])
+
+
 def main() -> None:
     """Prints a table of ratios."""
     table = Table(title=f"clip in tiles of {TILE}, features of {WIDTH}: forward and backward, a process each", title_justify="left")
     for column in ("batch", "dense GiB", "tiled GiB", "of dense", "dense CPU s", "tiled CPU s", "of dense"):
         table.add_column(column, justify="right")
     for size in BATCHES:
-        commands = ([sys.executable, __file__, str(size), str(tile)] for tile in (size, TILE))
-        found = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for command in commands]
-        (dense, dense_s), (tiled, tiled_s) = (map(float, told) for told in found)
+        (dense, dense_s), (tiled, tiled_s) = (measured_apart(size, tile) for tile in (size, TILE))
         table.add_row(f"{size:,}", f"{dense:.2f}", f"{tiled:.2f}", f"{tiled / dense:.2f}x", f"{dense_s:.1f}", f"{tiled_s:.1f}",
                       f"{tiled_s / dense_s:.2f}x")
+    tiled, tiled_s = measured_apart(LARGE, TILE)
+    table.add_row(f"{LARGE:,}", "", f"{tiled:.2f}", "", "", f"{tiled_s:.1f}", "")
     Console(width=120).print(table)
 
 

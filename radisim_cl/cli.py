@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, RadisimError
-from radisim_cl.specs.curriculum import CurriculumSpec, ProfileSpec
+from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, RadisimError, SpecError
+from radisim_cl.specs.curriculum import CurriculumSpec
 from radisim_cl.specs.plan import Plan
 
 app = typer.Typer(
@@ -56,7 +56,7 @@ def run(
     from radisim_cl.runs import directory
 
     folder = out_ or Path("runs") / plan.curriculum.name
-    _check_ranks(plan.curriculum.scale, nproc or 1)
+    _check(plan.curriculum, nproc or 1)
     if os.environ.get("RANK", "0") == "0":
         directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1)))
     _execute(folder, nproc)
@@ -435,13 +435,19 @@ def _plan(curriculum: str, profile: str | None, catalog: str | None, sets: list[
     return make(spec, library_file("curricula", curriculum, Path()).resolve().parent)
 
 
-def _check_ranks(scale: ProfileSpec, nproc: int) -> None:
+def _check(curriculum: CurriculumSpec, nproc: int) -> None:
+    scale = curriculum.scale
     world, batch, micro = int(os.environ.get("WORLD_SIZE", nproc)), scale.global_batch, scale.micro_batch
     if batch % world:
         raise InputError(f"global_batch {batch} is not a multiple of {world} ranks: {batch} / {world} = {batch / world:g}")
     if micro and batch // world % micro:
         raise InputError(f"global_batch {batch} is not micro_batch x pieces x ranks: {batch} / ({micro} x {world}) = {batch / micro / world:g}; "
                          f"micro_batch must divide the {batch // world} pairs of a rank")
+    if scale.precision == "fp16" or scale.compile:
+        from radisim_cl.runs.doctor import lacking
+
+        if problems := lacking(curriculum):
+            raise SpecError(problems)
 
 
 def _execute(folder: Path, nproc: int | None) -> None:
@@ -455,7 +461,7 @@ def _execute(folder: Path, nproc: int | None) -> None:
 
         made = load_plan(folder)
         nproc = nproc or state(folder).world_size
-        _check_ranks(made.curriculum.scale, nproc)
+        _check(made.curriculum, nproc)
         restore(made.catalog)
         if nproc > 1:
             from radisim_cl.runs.launch import ranks

@@ -1,10 +1,13 @@
-"""Cross-entropy of similarities whose logits are never held all at once.
+"""InfoNCE of similarities whose logits are never held all at once.
 
-    L = 1/b sum_i ( log sum_j exp(s q_i k_j)  -  s q_i k_{o+i} )
+    L = 1/2b sum_i ( log sum_j exp(S_ij) - S_ii )  +  1/2b sum_j ( log sum_i exp(S_ij) - S_jj ),    S = s I T^T
 
-Logits are made in tiles, once forward and again backward. Forward, each row keeps the maximum and the sum of what it has seen (online
-softmax: Milakov & Gimelshein 2018, algorithm 3); backward makes the probabilities from them (as FlashAttention does: Dao et al. 2022,
-algorithm 4 and appendix B). Nothing is approximated.
+The two directions are the rows and the columns of one matrix. It is made in tiles, once forward and again backward: four products of features where
+the dense loss, which makes S and its transpose, takes six. Forward, every tile adds to the logarithms of all sums (online softmax: Milakov &
+Gimelshein 2018, algorithm 3); backward makes the probabilities from them (as FlashAttention does: Dao et al. 2022, algorithm 4 and appendix B).
+Nothing is approximated.
+
+Of several ranks, each has the rows of its own images: sums over columns are put together, and so are the gradients of texts.
 """
 
 from __future__ import annotations
@@ -13,61 +16,68 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from radisim_cl.losses._base import gather
 
-def cross_entropy(queries: Tensor, keys: Tensor, scale: Tensor, first: int, tile: int) -> Tensor:
-    """The equation above, a scalar.
+
+def info_nce(images: Tensor, texts: Tensor, scale: Tensor, rank: int, world: int, tile: int) -> Tensor:
+    """A scalar: the equation above over this rank's pairs, whose mean over ranks is that over all pairs. Called by all ranks.
+
+    Its gradient by this rank's features is that of the sum over ranks, as it is with gathered features.
 
     Args:
-        queries: (b, D).
-        keys: (B, D); the target of query i is key first + i.
+        images: (b, D).
+        texts: (b, D), in the same order.
         scale: () or (1,), the factor s.
-        first: the offset o.
+        rank: of this process.
+        world: number of ranks; each has b pairs.
         tile: most rows and most columns of logits that are held.
     """
-    value: Tensor = _CrossEntropy.apply(queries, keys, scale, first, tile)
+    value: Tensor = _InfoNCE.apply(images, texts, scale, rank, world, tile)
     return value
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _InfoNCE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, first: int, tile: int) -> Tensor:
-        normalizers = torch.cat([_normalizers(scale * queries[rows], keys, tile) for rows in _tiles(len(queries), tile)])
-        ctx.save_for_backward(queries, keys, scale, normalizers)
-        ctx.first, ctx.tile = first, tile
-        return (normalizers - scale * (queries * keys[first : first + len(queries)]).sum(-1)).mean()
+    def forward(ctx: Any, images: Tensor, texts: Tensor, scale: Tensor, rank: int, world: int, tile: int) -> Tensor:
+        everyones, own = gather(texts, world), slice(rank * len(images), (rank + 1) * len(images))
+        by_row, by_column = (images.new_full((len(x),), -torch.inf) for x in (images, everyones))
+        true = torch.empty_like(by_row)
+        for rows in _tiles(len(images), tile):
+            scaled = scale * images[rows]
+            true[rows] = torch.linalg.vecdot(scaled, texts[rows])
+            for columns in _tiles(len(everyones), tile):
+                logits = scaled @ everyones[columns].T
+                by_row[rows] = torch.logaddexp(by_row[rows], logits.logsumexp(1))
+                by_column[columns] = torch.logaddexp(by_column[columns], logits.logsumexp(0))
+        by_column = gather(by_column[None], world).logsumexp(0)
+        ctx.save_for_backward(images, everyones, scale, by_row, by_column)
+        ctx.own, ctx.world, ctx.tile = own, world, tile
+        return ((by_row + by_column[own]) / 2 - true).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, scale, normalizers = ctx.saved_tensors
-        own = slice(ctx.first, ctx.first + len(queries))
-        # What the keys weigh in a query's gradient: its probabilities, less 1 at its target.
-        weighed, by_keys = -keys[own], torch.zeros_like(keys)
-        by_keys[own] -= queries
-        for rows in _tiles(len(queries), ctx.tile):
-            scaled = scale * queries[rows]
-            for columns in _tiles(len(keys), ctx.tile):
-                probabilities = (scaled @ keys[columns].T).sub_(normalizers[rows, None]).exp_()
-                weighed[rows] += probabilities @ keys[columns]
-                by_keys[columns] += probabilities.T @ queries[rows]
-        share = gradient / len(queries)
-        by_scale = (share * (queries * weighed).sum()).reshape(scale.shape)
-        return share * scale * weighed, share * scale * by_keys, by_scale, None, None
-
-
-def _normalizers(scaled: Tensor, keys: Tensor, tile: int) -> Tensor:
-    """(t,) log sum_j exp(scaled_i k_j) of (t, D) queries."""
-    most, total = scaled.new_full((len(scaled),), -torch.inf), scaled.new_zeros(len(scaled))
-    for columns in _tiles(len(keys), tile):
-        logits = scaled @ keys[columns].T
-        higher = torch.maximum(most, logits.amax(-1))
-        total = total * (most - higher).exp() + logits.sub_(higher[:, None]).exp_().sum(-1)
-        most = higher
-    return most + total.log()
+        images, texts, scale, by_row, by_column = ctx.saved_tensors
+        by_images, by_texts, by_scale = torch.zeros_like(images), torch.zeros_like(texts), torch.zeros_like(scale)
+        by_texts[ctx.own].sub_(images, alpha=2)
+        for rows in _tiles(len(images), ctx.tile):
+            scaled, own = scale * images[rows], texts[ctx.own][rows]
+            for columns in _tiles(len(texts), ctx.tile):
+                logits = scaled @ texts[columns].T
+                probabilities = (logits - by_row[rows, None]).exp_().add_(logits.sub_(by_column[columns]).exp_())
+                by_images[rows].addmm_(probabilities, texts[columns])
+                by_texts[columns].addmm_(probabilities.T, images[rows])
+            by_images[rows].sub_(own, alpha=2)
+            by_scale += (images[rows] * by_images[rows]).sum()
+        if ctx.world > 1:
+            dist.all_reduce(by_texts)
+        share = gradient / (2 * len(images))
+        return by_images.mul_(share * scale), by_texts[ctx.own].mul_(share * scale), by_scale.mul_(share), None, None, None
 
 
 def _tiles(size: int, tile: int) -> Iterator[slice]:
-    return (slice(at, at + tile) for at in range(0, size, tile))
+    return (slice(at, min(at + tile, size)) for at in range(0, size, tile))

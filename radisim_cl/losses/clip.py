@@ -9,10 +9,9 @@ whole batch, and gradients flow through the gather. A batch larger than a tile i
 from __future__ import annotations
 
 import open_clip
-from open_clip.loss import gather_features
 
 from radisim_cl.losses._base import Batch, Features, Loss, Term
-from radisim_cl.losses._tiled import cross_entropy
+from radisim_cl.losses._tiled import info_nce
 from radisim_cl.specs.losses import ClipLossSpec
 
 
@@ -24,11 +23,6 @@ def build(spec: ClipLossSpec, rank: int, world: int) -> Loss:
         size = len(f.image)
         if world * size <= spec.tile:
             return Term(clip(f.image, f.text, f.logit_scale), size)
-        images, texts, first = f.image, f.text, rank * size
-        if world > 1:
-            images, texts = gather_features(images, texts, gather_with_grad=True, rank=rank, world_size=world)
-        image_to_text = cross_entropy(f.image, texts, f.logit_scale, first, spec.tile)
-        text_to_image = cross_entropy(f.text, images, f.logit_scale, first, spec.tile)
-        return Term((image_to_text + text_to_image) / 2, size)
+        return Term(info_nce(f.image, f.text, f.logit_scale, rank, world, spec.tile), size)
 
     return loss

@@ -39,9 +39,9 @@ class RunState:
         since: steps of the stage at which the attempt's mixture began; later than 0 in a repair.
         asked: what the mixtures before it asked for, as in `CheckpointCommitted`.
         forgotten: earlier stages of which a repair shows more.
-        skipped: steps of the attempt, from 0, that are passed over, because they harmed the weights.
-        noted: steps of the attempt, from 0, of which the ledger says that their loss was not finite.
-        setbacks: how often in the attempt weights were harmed.
+        skipped: steps of the attempt, from 0, that are passed over, because they led to a spike.
+        noted: steps of the attempt, from 0, of which the ledger says that they changed nothing.
+        setbacks: how often the loss has spiked in the attempt.
         look: looks decided since the stage was last begun.
         scored: a look that was scored and not yet decided.
         looks: the gate split as the state that entered the stage answered it, then each look of the stage.
@@ -148,7 +148,7 @@ class RunState:
                 pass  # `fold` has gone back already
             case ev.StepsSkipped():
                 steps = set(range(e.first - 1, e.last))
-                if e.why == "loss not finite":
+                if e.why != "loss spike":
                     self.noted |= steps
                 else:
                     self.skipped |= steps

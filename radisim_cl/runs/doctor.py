@@ -14,14 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from radisim_cl.corpus.corpora import Corpora
-from radisim_cl.errors import RadisimError
+from radisim_cl.errors import Problem, RadisimError
 from radisim_cl.files import cache_folder, sha256
+from radisim_cl.models.blocks import cpp_compiler
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
 from radisim_cl.records.state import fold
 from radisim_cl.runs import checkpoints
 from radisim_cl.runs.directory import load_plan, versions
 from radisim_cl.runs.lock import holder
+from radisim_cl.specs.curriculum import CurriculumSpec
 
 LITTLE_GIB = 5.0
 """Less room on a disk than this is told."""
@@ -49,6 +51,17 @@ def machine() -> list[Check]:
     return [*_software(), *_hardware(), _room("run directories, here", Path()), _room("cache", cache_folder(), "set RADISIM_CACHE to another folder")]
 
 
+def lacking(spec: CurriculumSpec) -> list[Problem]:
+    """What the profile in use takes and this machine does not have."""
+    at, out = ("profiles", spec.profile), []
+    if spec.scale.precision == "fp16" and not torch.cuda.is_available():
+        out.append(spec.problem((*at, "precision"), "fp16 takes a GPU, and this machine has none that torch can use; take fp32, or bf16"))
+    if spec.scale.compile and not cpp_compiler():
+        out.append(spec.problem((*at, "compile"), "torch.compile takes a C++ compiler, and there is no g++ (or what CXX names) here; install one, or "
+                                                  "take compile out"))
+    return out
+
+
 def _software() -> Iterator[Check]:
     yield Check("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
     try:
@@ -57,8 +70,7 @@ def _software() -> Iterator[Check]:
         yield Check("torchvision", "of torch's own release")
     except (ImportError, RuntimeError) as e:
         yield Check("torchvision", str(e).splitlines()[0], True, "install torch and torchvision of one release and one kind, CPU or CUDA")
-    compiler = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), "")
-    yield Check("C++ compiler", compiler or "none; training needs none")
+    yield Check("C++ compiler", cpp_compiler() or "none; only a profile with `compile: true` needs one")
 
 
 def _hardware() -> Iterator[Check]:

@@ -123,6 +123,9 @@ def _scale_problems(spec: CurriculumSpec) -> list[Problem]:
         out.append(spec.problem((*at, "model", "arch"), f"unknown model {name!r}. {hint(name, arch.known())}"))
     if name.startswith("local-dir:") and arch.config(name) is None:
         out.append(spec.problem((*at, "model", "arch"), f"no open_clip_config.json in {name.removeprefix('local-dir:')}"))
+    if spec.scale.compile and spec.scale.zero == 3:
+        out.append(spec.problem((*at, "compile"), "ZeRO 3 takes weights away between modules, and a compiled block is never between them; "
+                                                  "take zero 0 to 2, or take compile out"))
     return out
 
 

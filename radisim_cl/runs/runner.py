@@ -30,6 +30,7 @@ from radisim_cl.gates._policy import decision
 from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export
+from radisim_cl.models.frozen import frozen
 from radisim_cl.models.texts import remembered, shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict, all_passed, spent
@@ -96,7 +97,7 @@ class Runner:
         self.copy = replace(built, model=copy.deepcopy(built.model))
         patches = any(loss.patches for stage in self.plan.stages for loss in stage.contributing)
         self.grid = Towers(built.model, built.preprocess).grid if patches else None
-        self.engine = Engine(built, spec.scale, spec.optimizer)
+        self.engine = Engine(built, spec.scale, spec.optimizer, [frozen(built.model, stage.spec.train) for stage in self.plan.stages])
         self.state = self.engine.broadcast(fold(ledger.events) if ledger else RunState())
         self.corpora = Corpora(self.plan.catalog, self.plan.benchmark.version)
         self.images = ImageCache(int(spec.scale.image_cache * 2**30))
@@ -170,6 +171,9 @@ class Runner:
         """
         state, curriculum, name = self.state, self.plan.curriculum, stage.spec.name
         scale, parts = curriculum.scale, self.plan.repair(state.stage, state.forgotten)
+        self.engine.freeze(frozen(self.copy.model, stage.spec.train))
+        if stage.spec.train.optimizer == "fresh" and not state.batch:  # the checkpoint that a stage begins with still has the moments
+            self.engine.forget()
         mixture = Mixture(parts, self.corpora, self.plan.templates, scale.global_batch, curriculum.seed, name, state.attempt, stage.spec.data.block)
         losses = build_losses(stage.contributing, self.engine)
         words = vocabulary(self.corpora[source] for source in sorted({e.entry.source for e in parts if e.share}))
@@ -194,7 +198,7 @@ class Runner:
                     self._plot(step.losses | used | {"lr": step.lr, "logit_scale": step.logit_scale}, before + step.batch)
                 if step.ailment:
                     self._skip(stage, step)
-                    if step.ailment != "loss not finite":
+                    if step.ailment == "loss spike":
                         break
                 stopping = not self.engine.all_true(not self.stop.received)
                 due = step.batch == state.target
@@ -215,14 +219,14 @@ class Runner:
             self._train(stage, entry)
 
     def _skip(self, stage: StagePlan, step: Step) -> None:
-        """Records what was wrong with a step. Where weights were harmed, loads the newest checkpoint, and the steps that led there are passed over.
+        """Records what was wrong with a step. After a spike, loads the newest checkpoint, and the steps that led there are passed over.
 
         Raises:
-            RadisimError: that has happened too often in this attempt.
+            RadisimError: too many spikes in this attempt.
         """
         state, name, limit = self.state, stage.spec.name, self.plan.curriculum.scale.health.max_skipped
-        harmed = step.ailment != "loss not finite"
-        first = state.batch + 1 if step.ailment == "loss spike" else step.batch
+        harmed = step.ailment == "loss spike"
+        first = state.batch + 1 if harmed else step.batch
         pairs = [p for part in self.engine.gather(list(step.pairs)) for p in part]
         assert step.ailment is not None
         event = ev.StepsSkipped(stage=name, attempt=state.attempt, first=first, last=step.batch, why=step.ailment, pairs=pairs)
@@ -230,8 +234,8 @@ class Runner:
             self._record(event if self.ledger else None)
         if harmed:
             if state.setbacks > limit:
-                raise RadisimError(f"{state.setbacks} times in this attempt at {name!r} a gradient was not finite or the loss spiked, last at "
-                                   f"step {step.batch}; {limit} are allowed. Lower the learning rate; `radisim-cl log {self.run}` lists them")
+                raise RadisimError(f"the loss spiked {state.setbacks} times in this attempt at {name!r}, the last time at step {step.batch}, and "
+                                   f"{limit} are allowed. Lower the learning rate; `radisim-cl log {self.run}` lists them")
             assert state.checkpoint is not None
             checkpoints.load(self.engine, self.run, state.checkpoint)
 

@@ -99,7 +99,8 @@ def _shuffled(stages: Stages, seed: int) -> Stages:
 
 def _joint(stages: Stages, planned: Sequence[StagePlan]) -> StageSpec:
     """One stage of everything; its gate looks at what all gates look at."""
-    train = TrainSpec(share=1.0, **{field: _mean(stages, [getattr(s.train, field) for s in stages]) for field in ("lr", "final_lr", "warmup")})
+    lr, final_lr, warmup = (_mean(stages, [getattr(s.train, field) for s in stages]) for field in ("lr", "final_lr", "warmup"))
+    train = TrainSpec(share=1.0, lr=lr, final_lr=final_lr, warmup=warmup)
     requires = {r.model_dump_json(): r for s in stages for r in s.gate.requires}
     return StageSpec(name="joint", question=" ".join(s.question for s in stages), data=_marginal(stages, planned), losses=_losses(stages, planned),
                      train=train, gate=GateSpec(requires=list(requires.values()), looks=1))

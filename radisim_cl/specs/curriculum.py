@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.files import library_file
@@ -82,12 +82,35 @@ class TrainSpec(Spec):
     """Learning rate at the end of the stage and in its extensions, as a share of `lr`."""
     warmup: float = Field(0.03, ge=0)
     """Warm-up as a share of the stage's steps, below 1."""
+    optimizer: Literal["carry", "fresh"] = "carry"
+    """What the stage does with the moments of the one before: goes on with them, or begins as a new optimizer would, with none."""
+    freeze: list[Literal["image", "text", "logit_scale"]] = []
+    """What is not trained in this stage: a tower with its projection, or the temperature with the bias of `siglip`. Neither gradients nor decay nor
+    momentum move it, and its batch norms keep the statistics that they have. A later stage that does not name it trains it again."""
+    unlocked: dict[Literal["image", "text"], Annotated[int, Field(ge=1)]] = {}
+    """Of a frozen tower, how many groups of its last parameters are trained all the same, as open_clip counts them in `lock_image_tower` and
+    `lock_text_tower`: `{image: 2}`."""
+
     @field_validator("warmup")
     @classmethod
     def _inside(cls, warmup: float) -> float:
         if warmup >= 1:
             raise ValueError(f"warm-up is longer than the stage: {warmup:g} of its steps; use a share below 1, such as 0.03")
         return warmup
+
+    @field_validator("freeze")
+    @classmethod
+    def _something_left(cls, freeze: list[str]) -> list[str]:
+        if len(set(freeze)) == 3:
+            raise ValueError("nothing is left to train; leave out image, text or logit_scale")
+        return freeze
+
+    @field_validator("unlocked")
+    @classmethod
+    def _of_frozen(cls, unlocked: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for tower in unlocked.keys() - set(info.data.get("freeze", unlocked)):
+            raise ValueError(f"the {tower} tower is trained as a whole, unless `freeze` names it; freeze it, or take it out here")
+        return unlocked
 
 
 class StageSpec(Document):
@@ -130,7 +153,7 @@ class BudgetSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """One optimizer for the whole curriculum; its state is carried from stage to stage."""
+    """One optimizer for the whole curriculum; a stage goes on with its state unless `train.optimizer` says otherwise."""
 
     kind: Literal["adamw", "sgd"] = "adamw"
     """AdamW with betas (0.9, 0.98) and eps 1e-6 (Radford et al. 2021, table 19); or plain SGD, which exactness tests use."""
@@ -144,8 +167,8 @@ class HealthSpec(Spec):
     """When a step is ill, and how much of that a stage may have."""
 
     max_skipped: int = Field(10, ge=0)
-    """Steps in a row without a finite loss, which change nothing; and, in an attempt, gradients that are not finite and spikes, after each of
-    which the run goes back to its newest checkpoint and passes over what led there. One more stops the run."""
+    """Steps in a row whose loss or gradient is not finite, and which change nothing; and, in an attempt, spikes, after each of which the run goes
+    back to its newest checkpoint and passes over what led there. One more stops the run."""
     spike: float = Field(0.0, ge=0)
     """A loss is a spike that lies as many robust standard deviations above the median of the last 50; 0 looks for none."""
 
@@ -164,8 +187,12 @@ class ProfileSpec(Spec):
     batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once."""
     zero: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast with fp32 weights."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the towers' passes; weights are fp32. bf16 and fp16 are autocast, fp16 with a loss scale that follows the gradients, and on GPUs only."""
+    checkpoint_activations: bool = False
+    """Keep what goes into each block of the towers and make the rest again in the backward pass: less memory, a forward pass more."""
+    compile: bool = False
+    """Compile the towers' blocks (torch.compile); takes a C++ compiler, a minute at the start, and ZeRO 0 to 2."""
     lr_scale: float = Field(1.0, gt=0, le=100)
     """Factor of every stage's learning rate: a small model from random weights takes more than a large pretrained one."""
     readers: int = Field(2, ge=0, le=64)

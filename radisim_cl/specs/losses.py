@@ -58,7 +58,7 @@ class ClipLossSpec(_Loss):
 
     kind: Literal["clip"] = "clip"
     """Which loss: the name of a file in `losses/`."""
-    tile: int = Field(4096, ge=1)
+    tile: int = Field(2048, ge=1)
     """Pairs: a larger global batch is compared in tiles of so many images by so many texts, made again backward; it saves memory, nothing else."""
 
 

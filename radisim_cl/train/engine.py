@@ -15,7 +15,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,8 +27,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from radisim_cl.errors import InputError, RadisimError
+from radisim_cl.models.blocks import checkpoint_activations, compile_blocks, normalizes_over_batch
 from radisim_cl.models.build import NOTHING, Built, Embedded, Features, Towers, Wanted
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
+from radisim_cl.train.health import Ailment
+from radisim_cl.train.optimizer import build_optimizer, groups
+from radisim_cl.train.scaling import LossScale
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -89,22 +93,27 @@ class _Piece:
 class Engine:
     """A model, its optimizer and the ranks that train it."""
 
-    def __init__(self, built: Built, profile: ProfileSpec, optimizer: OptimizerSpec) -> None:
+    def __init__(self, built: Built, profile: ProfileSpec, optimizer: OptimizerSpec, freezes: Iterable[frozenset[str]] = ()) -> None:
         """
         Args:
             built: the model with its starting weights.
             profile: batch, ZeRO stage, precision.
             optimizer: AdamW or SGD.
+            freezes: every set of the model's parameters that `freeze` may be given.
         """
         self.rank, self.world = init_distributed()
         self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         self.local_batch = profile.global_batch // self.world
         self.pieces = self.local_batch // (profile.micro_batch or self.local_batch)
-        if self.pieces > 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in built.model.modules()):
+        if self.pieces > 1 and normalizes_over_batch(built.model):
             raise InputError(f"{profile.model.arch!r} normalizes over the batch, and pieces of micro_batch {profile.micro_batch} would be normalized "
                              "apart; take micro_batch out, or another model")
-        autocast = torch.bfloat16 if profile.precision == "bf16" else None
-        towers = Towers(built.model, built.preprocess, autocast)
+        if profile.checkpoint_activations:
+            checkpoint_activations(built.model, profile.model.arch)
+        if profile.compile:
+            compile_blocks(built.model)
+        towers = Towers(built.model, built.preprocess, {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[profile.precision])
+        self._scale = LossScale(towers) if profile.precision == "fp16" else None
         self._sums: list[Tensor] = []
         for parameter in towers.parameters():
             parameter.register_hook(lambda gradient: self._sums.append(gradient.sum()))  # type: ignore[no-untyped-call]
@@ -116,10 +125,30 @@ class Engine:
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 2**31,
         }
-        self._engine, *_ = deepspeed.initialize(
-            model=towers, optimizer=_optimizer(towers, optimizer), config=config, dist_init_required=False
-        )
+        self._trainable = {n for n, p in built.model.named_parameters() if p.requires_grad}
+        self._groups = groups(built.model, list(freezes))
+        self._optimizer = build_optimizer(built.model, optimizer, self._groups)
+        self._engine, *_ = deepspeed.initialize(model=towers, optimizer=self._optimizer, config=config, dist_init_required=False)
         self._cached: list[_Piece] = []
+        self.freeze(frozenset())
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Leaves these parameters of the model, their moments and the statistics of their batch norms as they are from now on; trains the others."""
+        for name, parameter in self._engine.module.clip.named_parameters():
+            parameter.requires_grad_(name in self._trainable and name not in names)
+        self._frozen = [group.names <= names for group in self._groups]
+        if hasattr(self._engine.optimizer, "parameter_offload"):  # ZeRO 3 expects the order of modules of the steps before
+            order = self._engine.optimizer.parameter_offload.get_param_coordinator()
+            if not order.is_invalid_trace():
+                order._invalidate_trace()
+        norms = (m for m in self._engine.module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+        self._still = [m for m in norms if not any(p.requires_grad for p in m.parameters())]
+
+    def forget(self) -> None:
+        """Makes the optimizer as new: no moments, no steps."""
+        for state in self._optimizer.state.values():
+            for value in state.values():
+                value.zero_()
 
     @property
     def slots(self) -> slice:
@@ -132,6 +161,8 @@ class Engine:
         Prompts share the captions' pass, and patches the images': ZeRO 3 gathers each weight once, and every rank embeds all prompts.
         """
         self._engine.train()
+        for norm in self._still:
+            norm.eval()
         prompts = [t[None, : tokens.shape[1]] for t in wanted.tokens.values()]
         texts = list(tokens.chunk(self.pieces))
         n = len(texts[0])
@@ -155,20 +186,17 @@ class Engine:
             self._cached.append(_Piece(piece, tuple(o.detach().requires_grad_() for o in outputs), before))
         return [piece.outputs for piece in self._cached]
 
-    def _backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss of `features`; of cached ones, piece by piece, by the chain rule, so that the update is that of one pass."""
+    def _parts(self, loss: Tensor) -> Iterator[Tensor]:
+        """Scalars whose gradients add up to those of a loss of `features`: itself, or, of cached ones, one a piece by the chain rule."""
         if self.pieces == 1:
-            self._engine.backward(loss)
-            self._engine.step()
+            yield loss
             return
         leaves = [o for piece in self._cached for o in piece.outputs]
         slopes = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
         for piece in self._cached:
             _set_random_state(piece.before)
             outputs = self._engine(*piece.inputs)
-            product = torch.stack([(o * s).sum() for o, s in zip(outputs, itertools.islice(slopes, len(outputs)), strict=True)]).sum()
-            self._engine.backward(product, scale_wrt_gas=False)
-            self._engine.step()
+            yield torch.stack([(o * s).sum() for o, s in zip(outputs, itertools.islice(slopes, len(outputs)), strict=True)]).sum()
 
     @torch.no_grad()
     def _said(self, towers: Towers, images: Tensor, tokens: Tensor) -> Embedded:
@@ -187,23 +215,27 @@ class Engine:
         module: Towers = self._engine.module
         return Towers(model, built.preprocess, module.autocast).eval().requires_grad_(False).to(self.device)
 
-    def step(self, loss: Tensor, lr: float) -> bool:
-        """One optimizer step; False, and no update on any rank, when the loss is not finite on one of them."""
+    def step(self, loss: Tensor, lr: float) -> Ailment | None:
+        """One optimizer step; or what was wrong, and no update on any rank, when the loss or a gradient is not finite on one of them."""
         if not self.all_true(bool(torch.isfinite(loss.detach()))):
             self._engine.optimizer.zero_grad()
-            return False
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
-        self._backward(loss)
-        return True
+            return "loss not finite"
+        finite = True
+        for part in self._parts(loss):
+            self._engine.backward(part * self._scale.factor if self._scale else part, scale_wrt_gas=False)
+            finite &= self._gradients_finite()
+            for group, frozen in zip(self._optimizer.param_groups, self._frozen, strict=True):
+                group.update(lr=lr, frozen=frozen or not finite)
+            self._engine.step()
+        if self._scale:
+            self._scale.update(finite)
+        return None if finite else "gradient not finite"
 
-    def gradients_finite(self) -> bool:
-        """Whether every gradient of the last step was finite on every rank; if not, the weights and moments that it made are of no use.
-
-        Before DeepSpeed sums them over ranks or clips them: a sum over a gradient is finite if the gradient is.
-        """
-        sums, self._sums = self._sums, []
-        return self.all_true(not sums or bool(torch.isfinite(torch.stack([s.float() for s in sums])).all()))
+    def _gradients_finite(self) -> bool:
+        """Whether every gradient since the last call was finite on every rank, before ZeRO sums or clips it: then the sum over each is."""
+        sums = torch.stack([s.float() for s in self._sums]) if self._sums else torch.zeros(1)
+        self._sums.clear()
+        return self.all_true(bool(torch.isfinite(sums).all()))
 
     def mean(self, value: Tensor) -> float:
         """The mean of a scalar over the ranks."""
@@ -249,7 +281,7 @@ class Engine:
 
     def save(self, folder: Path, tag: str) -> None:
         """Writes `folder/tag`: weights, optimizer and every rank's random state. Called by all ranks."""
-        client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state())}}
+        client = {_CLIENT: {"world": self.world, "rngs": self.gather(_random_state()), "scale": self._scale and self._scale.state()}}
         self._engine.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
 
     def load(self, folder: Path, tag: str, world: int) -> None:
@@ -278,13 +310,15 @@ class Engine:
         if found is None:
             raise RadisimError(f"{folder / tag}: DeepSpeed found no checkpoint there")
         if config.load_universal_checkpoint:
-            for group, kept in zip(self._engine.optimizer.param_groups, groups, strict=True):  # ZeRO 3 gives all the first one's
-                group.update(kept)
+            for group, own in zip(self._engine.optimizer.param_groups, groups, strict=True):  # ZeRO 3 gives all the first one's
+                group.update(own)
             self.barrier()
             if self.rank == 0:
                 shutil.rmtree(merged)
-        states = client[_CLIENT]["rngs"]
-        _set_random_state(states[self.rank % len(states)])
+        kept = client[_CLIENT]
+        if self._scale:
+            self._scale.restore(kept["scale"])
+        _set_random_state(kept["rngs"][self.rank % len(kept["rngs"])])
 
 
 def _merge(checkpoint: Path, merged: Path) -> str:
@@ -296,19 +330,6 @@ def _merge(checkpoint: Path, merged: Path) -> str:
     alone = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
     done = subprocess.run(command, capture_output=True, text=True, env=alone)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no word of why"])[-1]
-
-
-def _optimizer(towers: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    named = [(n, p) for n, p in towers.named_parameters() if p.requires_grad]
-    if spec.kind == "sgd":
-        return torch.optim.SGD([p for _, p in named], lr=0.0)
-    plain = [p for n, p in named if p.ndim < 2 or "logit_scale" in n]
-    matrices = [p for n, p in named if not (p.ndim < 2 or "logit_scale" in n)]
-    groups: Sequence[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": spec.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
 def _random_state() -> dict[str, Any]:

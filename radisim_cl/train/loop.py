@@ -32,7 +32,7 @@ class Step:
         logit_scale: inverse temperature.
         updated: whether the weights have changed as they should.
         drawn: pairs of this rank's part of the batch, by `source/modality`; none where nothing was learned from them.
-        ailment: what was wrong with it. With a loss that is not finite nothing has changed; else the weights are those of no use.
+        ailment: what was wrong with it, and why it changed nothing. A spike says that steps before it have harmed the weights.
         pairs: of this rank's part of the batch, by source and row, where something was wrong.
         lost: pairs of this rank's part that others stood in for.
     """
@@ -108,7 +108,7 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
         skipped: steps, from 0, that are passed over.
 
     Raises:
-        RadisimError: too many steps in a row without a finite loss.
+        RadisimError: too many steps in a row were ill.
     """
     in_vain = 0
     for n, batch in enumerate(loader.batches(start, stop), start):
@@ -122,14 +122,10 @@ def train_stage(engine: Engine, loader: Loader, losses: Sequence[Weighted], besi
         total = torch.stack([(x * terms[w.name].value).reshape(()) for x, w in zip(weights, losses, strict=True)]).sum()
         lr = learning_rate(spec, n, planned)
         level = engine.mean(total)
-        ailment: Ailment | None = "loss spike" if spikes(level, recent, health.spike) else None
-        if ailment is None and not engine.step(total, lr):
-            ailment = "loss not finite"
-        elif ailment is None and not engine.gradients_finite():
-            ailment = "gradient not finite"
-        in_vain = in_vain + 1 if ailment == "loss not finite" else 0
+        ailment: Ailment | None = "loss spike" if spikes(level, recent, health.spike) else engine.step(total, lr)
+        in_vain = in_vain + 1 if ailment else 0
         if in_vain > health.max_skipped:
-            raise RadisimError(f"the loss was not finite in {in_vain} steps in a row, up to step {n + 1}; lower the learning rate")
+            raise RadisimError(f"{in_vain} steps in a row, up to step {n + 1}, had a {ailment}; lower the learning rate")
         if ailment is None:
             recent[:] = [*recent[1 - HISTORY :], level]
         yield Step(

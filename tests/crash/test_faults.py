@@ -27,6 +27,7 @@ from radisim_cl.records import ledger as ledgers
 from radisim_cl.records.ledger import Ledger, read
 from radisim_cl.records.state import fold
 from radisim_cl.train.engine import Engine
+from radisim_cl.train.health import Ailment
 
 HERE = Path(__file__).parent
 SMALL = ["--set", "profiles.laptop.budget.samples=240", "--set", "profiles.laptop.save_every=3"]
@@ -308,9 +309,9 @@ def test_a_poisoned_batch_changes_nothing_and_is_logged(world: World, monkeypatc
     assert f"SKIPPED step 6 of modality: {why}" in world.cli("log", "poisoned").stdout
     batch, drawn = Engine.step, []
 
-    def without(self: Engine, loss: torch.Tensor, lr: float) -> bool:
+    def without(self: Engine, loss: torch.Tensor, lr: float) -> Ailment | None:
         drawn.append(lr)
-        return len(drawn) == 6 or batch(self, loss, lr)  # the sixth is passed over by hand
+        return None if len(drawn) == 6 else batch(self, loss, lr)  # the sixth is passed over by hand
 
     monkeypatch.setattr(Engine, "step", without)
     assert world.cli("run", "toy", "--out", "without").returncode == 0
@@ -322,12 +323,12 @@ def test_poison_for_ever_stops_the_run(world: World, monkeypatch: pytest.MonkeyP
     poisoned(set(range(3, 1000)), monkeypatch)
     done = world.cli("run", "toy", "--set", "profiles.laptop.health.max_skipped=3")
     assert done.returncode == 1
-    assert "was not finite in 4 steps in a row" in done.stderr
+    assert "4 steps in a row, up to step 6, had a loss not finite" in done.stderr
     monkeypatch.undo()
     poisoned(set(range(3, 1000)), monkeypatch, "gradient")
     done = world.cli("run", "toy", "--out", "gradients", "--set", "profiles.laptop.health.max_skipped=3")
     assert done.returncode == 1
-    assert "4 times in this attempt" in done.stderr
+    assert "4 steps in a row, up to step 6, had a gradient not finite" in done.stderr
 
 
 def test_a_spike_goes_back_and_passes_over_what_led_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +337,7 @@ def test_a_spike_goes_back_and_passes_over_what_led_there(world: World, monkeypa
     monkeypatch.setattr("radisim_cl.train.health.HISTORY", 8)
     step, made = Engine.step, 0
 
-    def ruinous(self: Engine, loss: torch.Tensor, lr: float) -> bool:
+    def ruinous(self: Engine, loss: torch.Tensor, lr: float) -> Ailment | None:
         nonlocal made
         made += 1
         return step(self, loss, 3.0 if made == 14 else lr)

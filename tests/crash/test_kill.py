@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from _runs import outcome, same, start, wait_for_events
 from conftest import World, make_world
@@ -211,3 +213,26 @@ def test_killed_and_resumed_or_on_two_ranks_the_same_are_stood_in_for(world: Wor
     assert told[0][-1][3]
     if nproc == 1:
         same(outcome(world.root / "whole"), outcome(world.root / "other"))
+@pytest.mark.slow
+def test_a_stage_that_freezes_and_forgets_goes_on_as_if_nothing_had_happened(world: World) -> None:
+    """Left where the stage has begun and nothing is trained yet, and in its middle; the frozen tower is that of the stage before, bit for bit."""
+    world.edit("stages/anatomy.yaml", train={"share": 0.5, "lr": 1e-3, "warmup": 0.1, "optimizer": "fresh", "freeze": ["image"]})
+    whole = start(world, "whole")
+    assert whole.wait(300) == 0, whole.stderr and whole.stderr.read()
+    expected = outcome(world.root / "whole")
+    before, after = ({k: v for k, v in expected["weights"].items() if k.startswith(f"{stage}/visual.")} for stage in ("1-modality", "2-anatomy"))
+    assert all(torch.equal(v, after[k.replace("1-modality", "2-anatomy")]) for k, v in before.items())
+    events = read(world.root / "whole")[0]
+    begun = next(i for i, e in enumerate(events, 1) if isinstance(e, ev.StageStarted) and e.stage == "anatomy")
+    saved = next(i for i, e in enumerate(events, 1) if isinstance(e, ev.CheckpointCommitted) and e.stage == "anatomy" and e.batch == 16)
+    for name, lines in (("begun", begun), ("saved", saved)):
+        shutil.copytree(world.root / "whole", world.root / name)
+        ledger = world.root / name / "ledger.jsonl"
+        ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:lines]))
+        known = {e.tag for e in read(world.root / name)[0] if isinstance(e, ev.CheckpointCommitted)}
+        for folder in (world.root / name / "checkpoints").iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder)
+        again = start(world, name)
+        assert again.wait(300) == 0, again.stderr and again.stderr.read()
+        same(expected, outcome(world.root / name))

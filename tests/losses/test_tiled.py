@@ -10,7 +10,7 @@ from _spawned import LEAVES, Made, made, value_and_gradients, work
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from radisim_cl.losses._tiled import cross_entropy
+from radisim_cl.losses._tiled import info_nce
 from radisim_cl.losses.clip import build
 from radisim_cl.specs.losses import ClipLossSpec, LossSpec
 
@@ -50,10 +50,11 @@ def test_two_ranks_have_the_loss_and_the_gradients_of_the_dense_one(tmp_path: Pa
 
 @pytest.mark.parametrize("far", [1e3, 1e4])
 def test_logits_that_would_overflow_do_not(far: float) -> None:
-    """Not unit vectors, and the largest logit in the last tile."""
-    keys = torch.linspace(-far, far, 9)[:, None]
-    value = cross_entropy(torch.ones(9, 1), keys, torch.tensor(1.0), 0, 2)
-    torch.testing.assert_close(value, torch.nn.functional.cross_entropy(keys.T.expand(9, -1), torch.arange(9)))
+    """Not unit vectors, and the largest logit of a row in the last tile."""
+    texts = torch.linspace(-far, far, 9)[:, None]
+    value = info_nce(torch.ones(9, 1), texts, torch.tensor(1.0), 0, 1, 2)
+    logits, own = texts.T.expand(9, -1), torch.arange(9)
+    torch.testing.assert_close(value, (torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)) / 2)
 
 
 class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]

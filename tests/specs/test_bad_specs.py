@@ -79,7 +79,7 @@ WRONG = {
     "field of a stage": (ANATOMY, "data:", "qestion: x  # here\ndata:", "stages[1].qestion", "Did you mean 'question'?",
                          "Known: data, gate,"),
     "field of training": (ANATOMY, "  lr: 0.001", "  lr: 0.001\n  warmupp: 0  # here", "stages[1].train.warmupp", "'warmup'?",
-                          "Known: final_lr, lr,"),
+                          "Known: final_lr, freeze, lr,"),
     "field of data": (ANATOMY, "  replay: 0.25", "  reply: 0.25  # here", "stages[1].data.reply", "Did you mean 'replay'?"),
     "field of a mixture": (MODALITY, "    weight: 3", "    wieght: 3  # here", "stages[0].data.mixture[0].wieght", "Did you mean 'weight'?",
                            "Known: captions, optional, source,"),
@@ -306,6 +306,11 @@ def test_all_problems_of_all_files_are_told_at_once() -> None:
         (spoil(ANATOMY, "  looks: 2", "  look: 2  # here"), "stages[1].gate.look"),
     }
     assert {(p.where, p.field) for p in problems()} == wanted
+
+
+def test_zero_3_cannot_be_compiled() -> None:
+    settings = ("profiles.laptop.compile=true", "profiles.laptop.zero=3")
+    check(only(*settings), f"--set {settings[0]}", "profiles.laptop.compile", "ZeRO 3", "take zero 0 to 2")
 
 
 def test_all_problems_of_a_plan_are_told_at_once() -> None:

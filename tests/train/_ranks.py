@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from radisim_cl.models.build import Built, Embedded, Features, Towers, Wanted, build
@@ -31,6 +33,7 @@ WORDS = (BACKGROUND, BODY, "heart", "left_lung", "liver")
 GRADES = [GradeSpec(values=[v], names=[v]) for v in ("mild", "moderate", "severe")]
 SETS: dict[str, list[LossSpec]] = {"pairs": [ClipLossSpec(), MultiPositiveLossSpec(), SiglipLossSpec(weight=0.02)],
                                    "all": [ClipLossSpec(), RegionLossSpec(), OrdinalLossSpec(grades=GRADES), RetainLossSpec()]}
+ALONE: dict[str, list[LossSpec]] = {s.kind: [s] for specs in SETS.values() for s in specs}
 
 
 SHORT = 8
@@ -61,15 +64,21 @@ def wanted(built: Built, specs: Sequence[LossSpec], entry: Towers | None = None)
                        torch.device("cpu"), entry)
 
 
-def plain(arch: str, specs: Sequence[LossSpec], precision: torch.dtype = torch.float32) -> dict[str, object]:
-    """The oracle: one process, plain PyTorch, the whole batch; a pass for images, one for patches, one for captions, one for prompts."""
+def plain(arch: str, specs: Sequence[LossSpec]) -> dict[str, object]:
+    """The oracle: one process, plain PyTorch in double precision, the whole batch; passes of their own for patches and for prompts."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.Tensor, "float", torch.Tensor.double)  # the towers give single precision otherwise
+        return _plain(arch, specs)
+
+
+def _plain(arch: str, specs: Sequence[LossSpec]) -> dict[str, object]:
     built = build(ModelSpec(arch=arch, logit_bias=-10), seed=1)
-    towers = Towers(built.model, built.preprocess).to(precision)
+    towers = Towers(built.model, built.preprocess).double()
     optimizer = torch.optim.SGD(towers.parameters(), lr=LR)
     losses, gradients = [], {}
     terms = [plugin("radisim_cl.losses", s.kind).build(s, 0, 1) for s in specs]
     beside, entered = wanted(built, specs), build(ModelSpec(arch=arch), seed=2)
-    before = Towers(entered.model.eval(), entered.preprocess).to(precision)
+    before = Towers(entered.model.eval(), entered.preprocess).double()
     for step in range(STEPS):
         b = batch(step)
         image, text, scale, bias = towers(b.images, b.tokens)
@@ -86,27 +95,35 @@ def plain(arch: str, specs: Sequence[LossSpec], precision: torch.dtype = torch.f
     return {"losses": losses, "gradients": gradients, "weights": {k: v.detach() for k, v in towers.clip.state_dict().items()}}
 
 
-def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec], micro: int) -> None:
-    """The same through the engine."""
+def main(arch: str, zero: int, out: str, names: Sequence[str], micro: int, scale: dict[str, object]) -> None:
+    """The same through the engine, for each of some sets of losses."""
+    model = ModelSpec(arch=arch, logit_bias=-10)
+    profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero,
+                                          "micro_batch": micro, **scale})
+    found = {name: trained(model, profile, (SETS | ALONE)[name]) for name in names}
+    if torch.distributed.get_rank() == 0:
+        torch.save(found, Path(out))
+
+
+def trained(model: ModelSpec, profile: ProfileSpec, specs: Sequence[LossSpec]) -> dict[str, object]:
+    """Losses, first gradients and last weights of a set of losses."""
     from deepspeed.utils import safe_get_full_grad
 
     from radisim_cl.train.engine import Engine
 
-    model = ModelSpec(arch=arch, logit_bias=-10)
     built = build(model, seed=1)
-    profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero,
-                                          "micro_batch": micro})
     engine = Engine(built, profile, OptimizerSpec(kind="sgd", grad_clip=0.0))
     terms = [plugin("radisim_cl.losses", s.kind).build(s, engine.rank, engine.world) for s in specs]
     entered = build(model, seed=2)
-    beside = wanted(built, specs, engine.frozen(entered, entered.model.state_dict()))
+    beside = wanted(built, specs, engine.frozen(entered, entered.model.state_dict()) if any(s.entry for s in specs) else None)
     losses: list[float] = []
     gradients: dict[str, torch.Tensor] = {}
     inner = engine._engine
 
     def watched(step=inner.step) -> None:  # type: ignore[no-untyped-def]
         if not gradients and inner.is_gradient_accumulation_boundary():
-            gradients.update({n.removeprefix("clip."): safe_get_full_grad(p).clone() for n, p in inner.module.named_parameters()})
+            grads = {n.removeprefix("clip."): safe_get_full_grad(p) for n, p in inner.module.named_parameters()}
+            gradients.update({n: g.clone() for n, g in grads.items() if g is not None})
         step()
 
     inner.step = watched
@@ -117,11 +134,9 @@ def main(arch: str, zero: int, out: str, specs: Sequence[LossSpec], micro: int) 
         features = engine.features(b.images, tokens, beside)
         total = torch.stack([s.weight * t(features, b).value.reshape(()) for s, t in zip(specs, terms, strict=True)]).sum()
         losses.append(engine.mean(total))
-        assert engine.step(total, LR)
-    weights = engine.weights()
-    if engine.rank == 0:
-        torch.save({"losses": losses, "gradients": gradients, "weights": weights}, Path(out))
+        assert engine.step(total, LR) is None
+    return {"losses": losses, "gradients": gradients, "weights": engine.weights()}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], SETS[sys.argv[4]], int(sys.argv[5]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4].split(), int(sys.argv[5]), json.loads(sys.argv[6]))

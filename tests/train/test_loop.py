@@ -33,13 +33,8 @@ class Counting:
         """A scale."""
         return SimpleNamespace(logit_scale=torch.tensor(1.0))
 
-    def step(self, loss: torch.Tensor, lr: float) -> bool:
+    def step(self, loss: torch.Tensor, lr: float) -> None:
         """Done."""
-        return True
-
-    def gradients_finite(self) -> bool:
-        """As far as anybody knows."""
-        return True
 
     def mean(self, value: torch.Tensor) -> float:
         """Of one rank."""
