@@ -83,7 +83,7 @@ def engine(arch: str, zero: int, micro: int, resumed: bool) -> Iterator[dict[str
             b = batch(STEPS * n + step, here.slots)
             features = here.features(b.images, b.tokens)
             loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=here.rank, world_size=here.world)
-            assert here.step(loss(features.image, features.text, features.logit_scale), LR)
+            assert here.step(loss(features.image, features.text, features.logit_scale), LR) is None
         yield here.weights()
 
 
