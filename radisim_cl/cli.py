@@ -37,6 +37,7 @@ Shorter = Annotated[bool, typer.Option("--shorter", help="With --drop: nobody ge
 Split = Literal["tune", "gate", "report"]
 Format = Literal["table", "json", "csv", "latex"]
 Precision = Literal["auto", "fp32", "bf16"]
+Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the run's page, report.html, at the end; it shows images of the benchmark.")]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
 
 
@@ -50,6 +51,7 @@ def run(
     drop: Drop = None,
     shorter: Shorter = False,
     set_: Sets = None,
+    report: Page = True,
 ) -> None:
     """Train a curriculum from its first stage to an exported model. Starting it again goes on where it was."""
     plan = _plan(curriculum, profile, catalog, set_, drop, shorter)
@@ -59,7 +61,7 @@ def run(
     _check(plan.curriculum, nproc or 1)
     if os.environ.get("RANK", "0") == "0":
         directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1)))
-    _execute(folder, nproc)
+    _execute(folder, nproc, report)
 
 
 @app.command()
@@ -71,6 +73,7 @@ def resume(
     set_: Annotated[list[str] | None, typer.Option("--set", help="With --fork: change a field of what is to come.")] = None,
     curriculum: Annotated[str | None, typer.Option(help="With --fork: the edited curriculum file.")] = None,
     nproc: Nproc = None,
+    report: Page = True,
 ) -> None:
     """Go on with a run, exactly as if it had not been interrupted; or, forked, under another plan from where it is."""
     from radisim_cl.runs import directory
@@ -87,7 +90,7 @@ def resume(
         out.print(f"forked into {folder}", highlight=False)
     elif stage is not None:
         out.print(f"going back to the beginning of {directory.rewind(folder, stage)}", highlight=False)
-    _execute(folder, nproc)
+    _execute(folder, nproc, report)
 
 
 @app.command()
@@ -450,7 +453,7 @@ def _check(curriculum: CurriculumSpec, nproc: int) -> None:
             raise SpecError(problems)
 
 
-def _execute(folder: Path, nproc: int | None) -> None:
+def _execute(folder: Path, nproc: int | None, page: bool) -> None:
     if "RANK" not in os.environ:
         from radisim_cl.runs.directory import ended, load_plan, state
 
@@ -466,11 +469,13 @@ def _execute(folder: Path, nproc: int | None) -> None:
         if nproc > 1:
             from radisim_cl.runs.launch import ranks
 
-            raise typer.Exit(ranks(folder, nproc))
-    from radisim_cl.runs.runner import resume as go
+            if code := ranks(folder, nproc):
+                raise typer.Exit(code)
+    if "RANK" in os.environ or nproc == 1:
+        from radisim_cl.runs.runner import resume as go
 
-    go(folder)
-    if os.environ.get("RANK", "0") == "0":
+        go(folder)
+    if page and os.environ.get("RANK", "0") == "0":
         from radisim_cl.report.write import write
 
         out.print(f"report: {write(folder)}", highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ LENGTH = "profiles.laptop.budget.samples=800"
 
 def start(world: World, out: str, nproc: int = 1, more: Sequence[str] = ("--set", LENGTH), **environment: str) -> subprocess.Popen[bytes]:
     """A run in the background, in a process group of its own."""
-    command = [sys.executable, "-m", "radisim_cl", "run", "toy", "--out", out, "--nproc", str(nproc), *more]
+    command = [sys.executable, "-m", "radisim_cl", "run", "toy", "--out", out, "--nproc", str(nproc), "--no-report", *more]
     return subprocess.Popen(command, cwd=world.root, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, start_new_session=True)
 

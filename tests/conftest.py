@@ -40,14 +40,18 @@ class World:
         return self.root / "curricula" / "toy.yaml"
 
     def cli(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`radisim-cl ARGS` in the world's folder, in this process: one that imports torch first would take most of a test's time."""
+        """`radisim-cl ARGS` in the world's folder, in this process: one that imports torch first would take most of a test's time.
+
+        Runs write no page unless `--report` is among the arguments.
+        """
         from radisim_cl.cli import main
 
         said, complained, code = io.StringIO(), io.StringIO(), 0
         handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
         with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), redirect_stderr(complained):
             patched.chdir(self.root)
-            patched.setattr(sys, "argv", ["radisim-cl", *args])
+            silent = ["--no-report"] * (args[0] in ("run", "resume") and "--report" not in args)
+            patched.setattr(sys, "argv", ["radisim-cl", *args, *silent])
             for name, value in environment.items():
                 patched.setenv(name, value)
             try:

@@ -15,7 +15,8 @@ from radisim_cl.runs.directory import state
 def ranks(run: Path, nproc: int) -> int:
     """Runs with `nproc` ranks and returns the run's own exit code: torchrun returns 1 whatever its workers say."""
     threads = str(max(1, (os.cpu_count() or 1) // nproc))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={nproc}", "-m", "radisim_cl", "resume", str(run)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={nproc}", "-m", "radisim_cl", "resume", str(run),
+               "--no-report"]
     child = subprocess.Popen(command, env={"OMP_NUM_THREADS": threads, **os.environ})
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(s, lambda *_: child.send_signal(signal.SIGTERM))

@@ -45,7 +45,7 @@ class Forks:
         """`run toy --out OUT ARGS`, killed as told."""
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps({"args": ["run", "toy", "--out", out, *args], **how}), file=self.process.stdin, flush=True)
+        print(json.dumps({"args": ["run", "toy", "--no-report", "--out", out, *args], **how}), file=self.process.stdin, flush=True)
         told: dict[str, int] = json.loads(self.process.stdout.readline())
         return told
 
@@ -132,7 +132,7 @@ def test_kills_at_random_moments_of_two_ranks(world: World) -> None:
         wait_for_events(world.root / "cut", 1)
         time.sleep(moments.uniform(5, 25))
         os.killpg(process.pid, signal.SIGKILL)
-        subprocess.run(["pkill", "-KILL", "-f", f"resume {'cut'}$"], check=False)
+        subprocess.run(["pkill", "-KILL", "-f", "radisim_cl resume cut"], check=False)
         process.wait(60)
         time.sleep(1)
     process = start(world, "cut", nproc=2)

@@ -31,7 +31,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     """A finished run, which no test may change."""
     world = with_every_protocol(make_world(tmp_path_factory.mktemp("done") / "world"))
-    told = world.cli("run", "toy", "--set", "profiles.laptop.gates=observe")
+    told = world.cli("run", "toy", "--report", "--set", "profiles.laptop.gates=observe")
     assert told.returncode == 0, told.stderr
     assert f"report: runs/toy/{FILE}" in told.stdout
     return world, world.root / "runs" / "toy"
