@@ -24,7 +24,7 @@ from radisim_cl.data.images import decode, resize
 from radisim_cl.models.build import build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.runs.embedded import ready
-from radisim_cl.runs.planning import planned_subtasks
+from radisim_cl.runs.planned.subtasks import planned_subtasks
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import load_catalog
 from radisim_cl.specs.curriculum import ModelSpec

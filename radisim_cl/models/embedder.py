@@ -13,7 +13,6 @@ from torch import Tensor
 
 from radisim_cl.models.build import Built, Towers
 
-
 _CACHED = 32
 """Images that a CPU embeds at a time: their activations then stay in its caches, and a small ResNet takes 0.55 of the time that it takes for 128."""
 
@@ -52,8 +51,9 @@ class Embedder:
         image, patches = (torch.cat([s[i] for s in said]).cpu().numpy() for i in (0, 1))
         return image, patches
 
-    def _parts(self, batch: Tensor) -> Sequence[Tensor]:
-        return batch.split(self._at_once or len(batch))
+    def _parts(self, batch: Tensor) -> list[Tensor]:
+        n = self._at_once or len(batch)
+        return [batch[i : i + n] for i in range(0, len(batch), n)]
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str], batch: int = 256) -> npt.NDArray[np.float32]:

@@ -25,7 +25,7 @@ from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.registry import hint
 from radisim_cl.runs.directory import PLAN, load_plan, state
 from radisim_cl.runs.embedded import ready
-from radisim_cl.runs.planning import planned_subtasks
+from radisim_cl.runs.planned.subtasks import planned_subtasks
 from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, load_catalog
 from radisim_cl.specs.curriculum import ModelSpec

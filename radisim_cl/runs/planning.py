@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from radisim_cl.bench.items import counted, fewest, items
 from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.data.mixture import candidates, excess, exposures, held_together, passes
 from radisim_cl.errors import InputError, Problem, SpecError
@@ -24,19 +20,16 @@ from radisim_cl.registry import hint
 from radisim_cl.runs.bars import Bars
 from radisim_cl.runs.embedded import ready
 from radisim_cl.runs.overlaps import Overlaps, settled
-from radisim_cl.specs.benchmark import BenchmarkSpec, load_benchmark
+from radisim_cl.runs.planned.estimates import estimates
+from radisim_cl.runs.planned.gates import gate_problems, unscored
+from radisim_cl.runs.planned.losses import planned_losses
+from radisim_cl.runs.planned.subtasks import asked_items, by_split
+from radisim_cl.specs.benchmark import load_benchmark
 from radisim_cl.specs.catalog import CatalogSpec, TemplateSet, load_catalog, load_templates
 from radisim_cl.specs.controls import controlled
 from radisim_cl.specs.curriculum import CurriculumSpec, MixtureEntry, StageSpec, YokedSpec
-from radisim_cl.specs.gates import PlateauSpec, RetentionSpec, leaves
-from radisim_cl.specs.losses import LossSpec
-from radisim_cl.specs.metrics import RANGES, rising
-from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Estimates, LossPlan, Plan, StagePlan, SubtaskPlan
+from radisim_cl.specs.plan import CorpusPlan, EntryPlan, Plan, StagePlan
 
-SCORED = ("gate", "report")
-"""Splits that a run scores."""
-_REACHED = 0.4
-"""Training's multiply-adds a second, as a share of a matrix product's."""
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
 
@@ -65,7 +58,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
     catalog = ready(catalog)
     templates = like.templates if like else _get(problems, catalog, ("templates",),
                                                  lambda: load_templates(catalog.templates, near) if catalog.templates else None)
-    problems += _gate_problems(spec, benchmark)
+    problems += gate_problems(spec, benchmark)
     if not Path(catalog.root).is_dir():
         problems.append(catalog.problem(("root",), f"{catalog.root} is not a folder; it should hold the corpora of catalog {catalog.name!r}"))
         raise SpecError(problems)
@@ -79,7 +72,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
         reserve, stages = _stages(spec, corpora, templates, unfit)
         # The control's stages are written nowhere; what is wrong with them is said of the control.
         problems += [spec.problem(("control",), f"{p.field}: {p.message}") for p in unfit]
-    asked = _asked(benchmark, corpora, problems)
+    asked = asked_items(benchmark, corpora, problems)
     if problems:
         raise SpecError(problems)
     used = sorted({e.entry.source for s in stages for e in s.entries} | {i.source for b in benchmark.subtasks for i in b.items
@@ -87,13 +80,9 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
     trained = {e.source for s in spec.stages for e in s.data.mixture}
     with Bars() as progress:
         overlaps = settled(spec, benchmark, Overlaps(corpora, asked.values(), progress), used, sorted(trained & set(used)), problems)
-    subtasks = _subtasks(benchmark, corpora, trained | {o.held for o in overlaps if o.source in trained}, asked)
+    subtasks = by_split(benchmark, corpora, trained | {o.held for o in overlaps if o.source in trained}, asked)
     available = {s.id for s in subtasks if not s.missing} | {s.suite for s in subtasks if not s.missing}
-    for i, stage in enumerate(spec.stages):
-        for at, need in leaves(stage.gate.requires):
-            if not isinstance(need, RetentionSpec) and need.target not in available:
-                problems.append(spec.problem(("stages", i, "gate", "requires", *at), f"{need.target!r} has no data in catalog {catalog.name!r}; "
-                                                                                     f"it has {', '.join(sorted(available)) or 'none'}"))
+    problems += unscored(spec, available, catalog.name)
     if problems:
         raise SpecError(problems)
     scored = sum(s.images.get("gate", 0) * 2 + s.images.get("report", 0) for s in subtasks)
@@ -101,7 +90,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
         curriculum=spec, benchmark=benchmark, catalog=catalog, templates=templates,
         corpora={n: CorpusPlan(pairs=len(corpora[n].frame), digest=corpora[n].digest, licences=corpora[n].licences) for n in used},
         stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps,
-        estimates=_estimates(spec, sum(s.batches for s in stages) + reserve, scored * len(stages)),
+        estimates=estimates(spec, sum(s.batches for s in stages) + reserve, scored * len(stages)),
     )
 
 
@@ -126,41 +115,6 @@ def _scale_problems(spec: CurriculumSpec) -> list[Problem]:
     if spec.scale.compile and spec.scale.zero == 3:
         out.append(spec.problem((*at, "compile"), "ZeRO 3 takes weights away between modules, and a compiled block is never between them; "
                                                   "take zero 0 to 2, or take compile out"))
-    return out
-
-
-def _gate_problems(spec: CurriculumSpec, benchmark: BenchmarkSpec) -> list[Problem]:
-    out = []
-    subtasks = {s.id: s for s in benchmark.subtasks}
-    for i, stage in enumerate(spec.stages):
-        if stage.gate.on_fail == "replay_up" and i == 0 and spec.gate_mode(stage) == "enforce":
-            out.append(spec.problem(("stages", 0, "gate", "on_fail"), "'replay_up' has nothing to replay in the first stage; use extend, rollback, "
-                                                                      "advance_flagged or stop"))
-        for place, need in leaves(stage.gate.requires):
-            at: tuple[str | int, ...] = ("stages", i, "gate", "requires", *place)
-            if isinstance(need, RetentionSpec):
-                continue
-            if need.suite is not None and need.suite not in benchmark.suites:
-                out.append(spec.problem((*at, "suite"), f"unknown suite {need.suite!r} in benchmark {benchmark.name!r}. "
-                                                        f"{hint(need.suite, benchmark.suites)}"))
-            if need.subtask is not None and need.subtask not in subtasks:
-                out.append(spec.problem((*at, "subtask"), f"unknown subtask {need.subtask!r} in benchmark {benchmark.name!r}. "
-                                                          f"{hint(need.subtask, subtasks)}"))
-            known: tuple[str, ...] = ("skill",)
-            if need.subtask in subtasks:
-                known += rising(subtasks[need.subtask].protocol)
-            if need.metric not in known and (need.suite or need.subtask in subtasks):
-                out.append(spec.problem((*at, "metric"), f"{need.suite or need.subtask!r} has no metric {need.metric!r}. "
-                                                         f"{hint(need.metric, known)}"))
-                continue
-            if isinstance(need, PlateauSpec):
-                continue
-            low, high = RANGES.get(need.metric, (-math.inf, math.inf))
-            values = need.at_least if isinstance(need.at_least, dict) else {"at_least": need.at_least}
-            for where, value in values.items():
-                if not low <= value <= high:
-                    out.append(spec.problem((*at, "at_least"), f"{where}: {value:g} can never be reached or never be missed; "
-                                                               f"{need.metric} lies between {low:g} and {high:g}"))
     return out
 
 
@@ -237,7 +191,7 @@ def _stage(spec: CurriculumSpec, i: int, batches: int, reserve: int, corpora: Co
                for (owner, _, e, share), r in zip(parts, rows, strict=True)]
     entries = _settle(spec, i, entries, rows, batches * spec.scale.global_batch, largest * spec.scale.global_batch, problems)
     return StagePlan(spec=stage, batches=batches, samples=batches * spec.scale.global_batch, extension=_extension(stage, batches),
-                     entries=entries, losses=_losses(spec, i, entries, rows, corpora, problems),
+                     entries=entries, losses=planned_losses(spec, i, entries, rows, corpora, problems),
                      left_out=[e.source for e in stage.data.mixture if e.optional and e.source not in corpora.catalog.corpora])
 
 
@@ -301,141 +255,3 @@ def _settle(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[R
     repeats = seen(shares)
     return [e.model_copy(update={"share": float(s), "repeats": float(n), "requested": round(float(s) * samples)})
             for e, s, n in zip(entries, shares, repeats, strict=True)]
-
-
-def _losses(spec: CurriculumSpec, i: int, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora,
-            problems: list[Problem]) -> list[LossPlan]:
-    out = []
-    for j, loss in enumerate(spec.stages[i].losses):
-        for source in sorted({e.entry.source for e in entries if e.share and loss.patches}):
-            if not corpora[source].structures and (corpora[source].frame["mask"] != "").any():
-                problems.append(corpora.catalog.problem(("corpora", source, "structures"), f"corpus {source!r} has masks, which loss "
-                                                        f"{loss.kind!r} uses; say by pixel value what they show: {{1: liver}}"))
-        unfit = _unfit(spec, i, loss)
-        if unfit and loss.required:
-            problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} {unfit}; or set required: false"))
-        usable, drawn = _usable(loss, entries, rows, corpora)
-        needs = " and ".join(c + " " * (c in loss.where) + " or ".join(map(repr, loss.where.get(c, ()))) for c in sorted(loss.needs))
-        if not usable and loss.required:
-            sources = ", ".join(sorted({e.entry.source for e in entries}))
-            problems.append(spec.problem(("stages", i, "losses", j, "kind"), f"loss {loss.kind!r} needs {needs}, and no source of the stage "
-                                         f"offers it ({sources}); add one that does, or set required: false"))
-        note = unfit or (f"no source offers {needs}" if not usable else f"{usable:,} of {drawn:,} pairs" if loss.needs else "")
-        out.append(LossPlan(kind=loss.kind, weight=loss.weight, contributes=usable > 0 and not unfit, note=note))
-    if not any(p.contributes for p in out) and not any(loss.required for loss in spec.stages[i].losses):
-        problems.append(spec.problem(("stages", i, "losses"), f"no loss has what it needs ({'; '.join(p.note for p in out)}); add one that has, "
-                                     "such as clip, or a source"))
-    return out
-
-
-def _unfit(spec: CurriculumSpec, i: int, loss: LossSpec) -> str:
-    """What the loss needs of the model and does not find; a model whose configuration is not here is asked when it is built."""
-    model = spec.scale.model
-    config = arch.config(model.arch)
-    if loss.bias and model.logit_bias is None and config is not None and config.get("init_logit_bias") is None:
-        return f"needs a logit_bias, and {model.arch!r} has none; set profiles.{spec.profile}.model.logit_bias (SigLIP starts at -10)"
-    if loss.entry and i == 0 and arch.starts_random(model):
-        return f"compares with the model that enters the stage, and {model.arch!r} enters the first one with random weights, of which nothing is " \
-               f"to stay; set profiles.{spec.profile}.model.pretrained, or take the loss out of this stage"
-    return ""
-
-
-def _usable(loss: LossSpec, entries: list[EntryPlan], rows: list[Rows], corpora: Corpora) -> tuple[int, int]:
-    """Pairs of the mixture that have what the loss needs, and all its pairs; one that several entries hold counts once."""
-    usable = drawn = 0
-    for source in sorted({e.entry.source for e in entries if e.share}):
-        held = np.unique(np.concatenate([r for e, r in zip(entries, rows, strict=True) if e.share and e.entry.source == source]))
-        frame = corpora[source].frame.loc[held, sorted(loss.needs)]
-        drawn += len(held)
-        usable += int(((frame != "").all(axis=1) & matches(frame, loss.where)).sum())
-    return usable, drawn
-
-
-def planned_subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str],
-                     splits: Sequence[str] = SCORED) -> list[SubtaskPlan]:
-    """What each subtask has to be asked about, and why some cannot be.
-
-    Args:
-        benchmark: the subtasks.
-        corpora: what the catalog has.
-        trained: sources that the model was or will be trained on.
-        splits: that are scored; a subtask without an item in one of them is missing.
-
-    Raises:
-        SpecError: a subtask does not fit its source's columns or masks.
-    """
-    problems: list[Problem] = []
-    asked = _asked(benchmark, corpora, problems)
-    if problems:
-        raise SpecError(problems)
-    return _subtasks(benchmark, corpora, trained, asked, splits)
-
-
-def _asked(benchmark: BenchmarkSpec, corpora: Corpora, problems: list[Problem]) -> dict[str, pd.DataFrame]:
-    """The items of each subtask whose sources the catalog has."""
-    out = {}
-    for i, subtask in enumerate(benchmark.subtasks):
-        if all(part.source in corpora.catalog.corpora for part in subtask.items):
-            try:
-                out[subtask.id] = items(subtask, corpora)
-            except InputError as e:
-                problems.append(benchmark.problem(("subtasks", i), str(e)))
-    return out
-
-
-def _subtasks(benchmark: BenchmarkSpec, corpora: Corpora, trained: set[str], asked: Mapping[str, pd.DataFrame],
-              splits: Sequence[str] = SCORED) -> list[SubtaskPlan]:
-    out = []
-    for subtask in benchmark.subtasks:
-        absent = [part.source for part in subtask.items if part.source not in corpora.catalog.corpora]
-        if absent:
-            out.append(SubtaskPlan(id=subtask.id, suite=subtask.suite, items={}, patients={},
-                                   missing=f"catalog {corpora.catalog.name!r} has no source {absent[0]!r}"))
-            continue
-        frame = asked[subtask.id]
-        by_split = dict(list(frame.groupby("split")))
-        counts = {str(s): counted(f) for s, f in by_split.items()}
-        empty = [s for s in splits if not counts.get(s)]
-        out.append(SubtaskPlan(
-            id=subtask.id, suite=subtask.suite, items=counts,
-            patients={str(s): fewest(subtask, f) for s, f in by_split.items()},
-            images={str(s): len(f) for s, f in by_split.items()},
-            missing=f"no item in the {empty[0]} split" if empty else "",
-            trained_on=sorted({part.source for part in subtask.items} & trained),
-        ))
-    return out
-
-
-def _estimates(spec: CurriculumSpec, batches: int, scored: int) -> Estimates:
-    """Backward passes cost two forward ones; activations are taken as 40 bytes a token, layer and channel.
-
-    A copy of the weights that a stage was entered with counts where a loss compares with it; its forward pass, a third of a step, does not.
-    """
-    scale = spec.scale
-    parameters, image, text = arch.size(scale.model.arch)
-    samples = batches * scale.global_batch
-    macs = samples * 3 * (image + text) + scored * image
-    config = arch.config(scale.model.arch) if parameters else None
-    activations = 0.0
-    if config:
-        v, t = config["vision_cfg"], config["text_cfg"]
-        tokens = (v["image_size"] // v["patch_size"]) ** 2 + 1 if isinstance(v["image_size"], int) else 0
-        at_once = scale.micro_batch or scale.global_batch
-        activations = at_once * 40.0 * (tokens * v["layers"] * v["width"] + t["context_length"] * t["layers"] * t["width"])
-    held = 4 * any(loss.entry for stage in spec.stages for loss in stage.losses)
-    return Estimates(parameters=parameters, memory_gib=round((parameters * (16 + held) + activations) / 2**30, 2),
-                     hours=round(macs / _macs_per_second() / 3600, 3) if parameters else 0.0)
-
-
-def _macs_per_second() -> float:
-    """Multiply-adds a second that training reaches here: a share of the fastest of some matrix products (docs/design/estimates.md)."""
-    a = np.ones((768, 768), dtype=np.float32)
-
-    def seconds() -> float:
-        started = time.perf_counter()
-        a @ a
-        return time.perf_counter() - started
-
-    return _REACHED * 768**3 / min(seconds() for _ in range(20))
-
-
