@@ -18,6 +18,7 @@ from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import Ledger
 from radisim_cl.records.realised import accepted, exposures
 from radisim_cl.runs import planning
+from radisim_cl.runs.planned import estimates
 from radisim_cl.specs.controls import controlled, without
 from radisim_cl.specs.curriculum import load
 from radisim_cl.specs.losses import LossSpec
@@ -62,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 def here(made: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """The working directory is that world; how fast this machine is does not matter here."""
     monkeypatch.chdir(made.root)
-    monkeypatch.setattr(planning, "_macs_per_second", lambda: 1e9)
+    monkeypatch.setattr(estimates, "_macs_per_second", lambda: 1e9)
     return made
 
 

@@ -20,6 +20,7 @@ from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.mixture import Mixture
 from radisim_cl.errors import Problem, SpecError
 from radisim_cl.runs import planning
+from radisim_cl.runs.planned import estimates
 from radisim_cl.runs.tables import plan_table
 from radisim_cl.specs.catalog import load_catalog
 from radisim_cl.specs.curriculum import load
@@ -35,7 +36,7 @@ THRESHOLD: dict[str, Any] = {"kind": "threshold", "at_least": 0.1}
 def there(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The working directory is the shared world; how fast this machine is does not matter here."""
     monkeypatch.chdir(shared_world.root)
-    monkeypatch.setattr(planning, "_macs_per_second", lambda: 1e9)
+    monkeypatch.setattr(estimates, "_macs_per_second", lambda: 1e9)
 
 
 @pytest.fixture
