@@ -20,14 +20,16 @@ VALUES: dict[str, Any] = {
     "world_size": 2, "versions": {"torch": "2.11"}, "corpora": {"drawn": "ab12"}, "stages": ["one", "zwölf"], "drawn": {"drawn/CT": 3},
     "asked": {"drawn/CT": 2.9}, "reasons": ["a\nline \u2028 break", "≥ 0.5"], "split": "gate", "mode": "observe", "passed": True,
     "decision": "extend", "why": "look", "suites": {"one": {"value": 0.5, "low": -0.1, "high": 0.7}}, "alpha": 0.0125, "stage": "one",
-    "exit_code": 75,
+    "exit_code": 75, "changed": ["seed: 4, not 3"], "pairs": ["drawn:17"],
 }
+WHY: dict[type[ev.Event], str] = {ev.StepsSkipped: "loss spike"}
 
 
 def example(model: type[ev.Event]) -> Any:
     """An event of a class, with a telling value in every required field."""
     required = [n for n, f in model.model_fields.items() if f.is_required()]
-    return model.model_validate({n: VALUES.get(n, 7 if model.model_fields[n].annotation in (int, bool) else "some text") for n in required})
+    values = VALUES | ({"why": WHY[model]} if model in WHY else {})
+    return model.model_validate({n: values.get(n, 7 if model.model_fields[n].annotation in (int, bool) else "some text") for n in required})
 
 
 def lines(run: Path) -> list[bytes]:
