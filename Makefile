@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: install check test test-slow run perf power coverage schema clean
+.PHONY: install check test test-slow run perf power coverage schema reference clean
 
 install: $(VENV)/.installed
 
@@ -41,6 +41,9 @@ coverage: install
 schema: install
 	mkdir -p docs/schema
 	for kind in curriculum stage benchmark catalog templates; do $(BIN)/radisim-cl schema $$kind > docs/schema/$$kind.json; done
+
+reference: install
+	$(BIN)/python docs/reference.py > docs/reference.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -34,7 +34,7 @@ from radisim_cl.registry import kinds, plugin
 from radisim_cl.runs.listing import listing
 from radisim_cl.runs.planning import plan
 from radisim_cl.runs.tables import plan_table, scorecard_table
-from radisim_cl.specs.benchmark import BenchmarkSpec, ClassifySubtask, SubtaskSpec, VolumeSubtask
+from radisim_cl.specs.benchmark import BenchmarkSpec, ClassifySubtask, LabelledSubtask, SubtaskSpec, VolumeSubtask
 from radisim_cl.specs.curriculum import load
 from radisim_cl.specs.metrics import BY_PROTOCOL, RANGES, rising
 from radisim_cl.stats import Resamples
@@ -155,7 +155,7 @@ def test_each_template_alone_is_the_subtask_with_that_template(world: World, spe
         found = alone[(alone["subtask"] == "mod.three") & (alone["by"] == TEMPLATE + only.prompts_digest())]
         pd.testing.assert_frame_equal(found.drop(columns="by").reset_index(drop=True), expected.drop(columns="by"), check_exact=False, atol=1e-5)
     with_rows = set(alone.loc[alone["by"].str.startswith(TEMPLATE), "subtask"])
-    assert with_rows == {s.id for s in spec.subtasks if s.protocol in ("classify", "ordinal") and len(getattr(s, "templates", [])) > 1}
+    assert with_rows == {s.id for s in spec.subtasks if s.protocol != "ground" and len(getattr(s, "templates", [])) > 1}
     assert not gate["by"].str.startswith(TEMPLATE).any(), "nobody asked"
 
 
@@ -356,7 +356,9 @@ def test_floors_of_every_protocol_are_fitted_on_other_patients(world: World, mon
 
     monkeypatch.setattr(floors, "predict", watched)
     evaluate.floor_answers(spec, plans(spec), corpora, split)  # type: ignore[arg-type]
-    assert fitted == [({"train", "tune"} - {split}, set())] * 5
+    labelled = [s for s in spec.subtasks if isinstance(s, LabelledSubtask)]
+    assert labelled
+    assert fitted == [({"train", "tune"} - {split}, set())] * len(labelled)
 
 
 def test_grades_are_scikit_learns(card: Scorecard, gate: pd.DataFrame) -> None:
