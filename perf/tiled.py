@@ -31,7 +31,7 @@ def measured(size: int, tile: int) -> tuple[float, float]:
     image, text = (normalize(torch.randn(size, WIDTH, generator=g), dim=-1).requires_grad_() for _ in range(2))
     features = SimpleNamespace(image=image, text=text, logit_scale=torch.tensor([14.3], requires_grad=True))
     loss = clip.build(ClipLossSpec(tile=tile), 0, 1)
-    small = SimpleNamespace(image=image[:64], text=text[:64], logit_scale=features.logit_scale)
+    small = SimpleNamespace(**{k: getattr(features, k).detach()[:64].requires_grad_() for k in ("image", "text", "logit_scale")})
     torch.autograd.backward(loss(small, small).value)  # type: ignore[arg-type]  # what the first pass of a process loads is not the loss's
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     torch.autograd.backward(loss(features, features).value)  # type: ignore[arg-type]

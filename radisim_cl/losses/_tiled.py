@@ -45,14 +45,16 @@ class _InfoNCE(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, texts: Tensor, scale: Tensor, rank: int, world: int, tile: int) -> Tensor:
         everyones, own = gather(texts, world), slice(rank * len(images), (rank + 1) * len(images))
         by_row, by_column = (images.new_full((len(x),), -torch.inf) for x in (images, everyones))
-        true = torch.empty_like(by_row)
+        true, held = torch.empty_like(by_row), _held(images, everyones, tile)
         for rows in _tiles(len(images), tile):
             scaled = scale * images[rows]
             true[rows] = torch.linalg.vecdot(scaled, texts[rows])
             for columns in _tiles(len(everyones), tile):
-                logits = scaled @ everyones[columns].T
-                by_row[rows] = torch.logaddexp(by_row[rows], logits.logsumexp(1))
-                by_column[columns] = torch.logaddexp(by_column[columns], logits.logsumexp(0))
+                logits, spare = _logits(held, scaled, everyones[columns])
+                for sums, dim in ((by_row[rows], 1), (by_column[columns], 0)):
+                    most = logits.amax(dim, keepdim=True)
+                    summed = torch.sub(logits, most, out=spare).exp_().sum(dim)
+                    torch.logaddexp(sums, summed.log_().add_(most.squeeze(dim)), out=sums)
         by_column = gather(by_column[None], world).logsumexp(0)
         ctx.save_for_backward(images, everyones, scale, by_row, by_column)
         ctx.own, ctx.world, ctx.tile = own, world, tile
@@ -64,11 +66,12 @@ class _InfoNCE(torch.autograd.Function):
         images, texts, scale, by_row, by_column = ctx.saved_tensors
         by_images, by_texts, by_scale = torch.zeros_like(images), torch.zeros_like(texts), torch.zeros_like(scale)
         by_texts[ctx.own].sub_(images, alpha=2)
+        held = _held(images, texts, ctx.tile)
         for rows in _tiles(len(images), ctx.tile):
             scaled, own = scale * images[rows], texts[ctx.own][rows]
             for columns in _tiles(len(texts), ctx.tile):
-                logits = scaled @ texts[columns].T
-                probabilities = (logits - by_row[rows, None]).exp_().add_(logits.sub_(by_column[columns]).exp_())
+                logits, spare = _logits(held, scaled, texts[columns])
+                probabilities = torch.sub(logits, by_row[rows, None], out=spare).exp_().add_(logits.sub_(by_column[columns]).exp_())
                 by_images[rows].addmm_(probabilities, texts[columns])
                 by_texts[columns].addmm_(probabilities.T, images[rows])
             by_images[rows].sub_(own, alpha=2)
@@ -77,6 +80,17 @@ class _InfoNCE(torch.autograd.Function):
             dist.all_reduce(by_texts)
         share = gradient / (2 * len(images))
         return by_images.mul_(share * scale), by_texts[ctx.own].mul_(share * scale), by_scale.mul_(share), None, None, None
+
+
+def _held(images: Tensor, texts: Tensor, tile: int) -> Tensor:
+    """Room for two tiles, taken once: memory of this size goes back to the system each time that it is freed."""
+    return images.new_empty(2, min(tile, len(images)), min(tile, len(texts)))
+
+
+def _logits(held: Tensor, scaled: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """A tile of logits, and room for another."""
+    logits, spare = held[:, : len(scaled), : len(texts)].unbind()
+    return torch.mm(scaled, texts.T, out=logits), spare
 
 
 def _tiles(size: int, tile: int) -> Iterator[slice]:

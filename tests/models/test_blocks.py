@@ -93,7 +93,9 @@ def replace_norms(module: nn.Module) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prepare", [lambda model: None, lambda model: checkpoint_activations(model, "x")], ids=["plain", "activations made again"])
-def test_compiled_blocks_give_the_same_gradients_under_the_same_names(shared_world: World, prepare: Callable[[nn.Module], None]) -> None:
+def test_compiled_blocks_give_the_same_gradients_under_the_same_names(shared_world: World, monkeypatch: pytest.MonkeyPatch,
+                                                                              prepare: Callable[[nn.Module], None]) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than these blocks
     eager = build(ModelSpec(arch=f"local-dir:{shared_world.root / 'model'}"), 0)
     compiled = copy.deepcopy(eager)
     for built in (eager, compiled):

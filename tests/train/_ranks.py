@@ -96,13 +96,18 @@ def _plain(arch: str, specs: Sequence[LossSpec]) -> dict[str, object]:
 
 
 def main(arch: str, zero: int, out: str, names: Sequence[str], micro: int, scale: dict[str, object]) -> None:
-    """The same through the engine, for each of some sets of losses."""
+    """The same through the engine, for each of some sets of losses; `every`: all sets, and each loss alone."""
     model = ModelSpec(arch=arch, logit_bias=-10)
     profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH, "zero": zero,
                                           "micro_batch": micro, **scale})
-    found = {name: trained(model, profile, (SETS | ALONE)[name]) for name in names}
+    found = {name: trained(model, profile, (SETS | ALONE)[name]) for name in chosen(names)}
     if torch.distributed.get_rank() == 0:
         torch.save(found, Path(out))
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Keys of SETS and ALONE."""
+    return [*SETS, *ALONE] if "every" in names else list(names)
 
 
 def trained(model: ModelSpec, profile: ProfileSpec, specs: Sequence[LossSpec]) -> dict[str, object]:
@@ -130,7 +135,7 @@ def trained(model: ModelSpec, profile: ProfileSpec, specs: Sequence[LossSpec]) -
     for step in range(STEPS):
         b = batch(step, engine.slots)
         tokens = shortened(built.model, lambda _, b=b: b.tokens, beside.tokens.values())([])  # type: ignore[misc]
-        assert tokens.shape[1] == (16 if beside.tokens else SHORT)  # prompts are longer
+        assert tokens.shape[1] == SHORT or (tokens.shape[1] == 16 and beside.tokens)  # some prompts are longer
         features = engine.features(b.images, tokens, beside)
         total = torch.stack([s.weight * t(features, b).value.reshape(()) for s, t in zip(specs, terms, strict=True)]).sum()
         losses.append(engine.mean(total))

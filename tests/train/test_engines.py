@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 
 def by_engine(world: World, case: str, stages: list[int], file: Path) -> dict[int, Any]:
     command = [sys.executable, str(HERE / "_engines.py"), str(world.root / "model"), case, json.dumps(stages), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[int, Any] = torch.load(file)
     return found
