@@ -95,7 +95,7 @@ class PhantomSpec(Spec):
     size: int = Field(96, ge=32, le=512, multiple_of=2)
     """Pixels a side."""
     scale: float = Field(1.0, gt=0, le=100)
-    """Patients of every source, relative to the default of about 15,000 pictures in all."""
+    """Patients of every source, relative to the default of about 33,000 pictures in all."""
     wrong_captions: float = Field(0.04, ge=0, le=1)
     """Share of captions that belong to another picture, in sources of web origin; less in curated ones."""
     missing_captions: float = Field(0.02, ge=0, le=1)
