@@ -293,7 +293,8 @@ def doctor(run: Annotated[str | None, typer.Argument(help="A run by name or path
 
 
 @app.command("ls")
-def list_(what: Annotated[str, typer.Argument(help="curricula, stages, losses, gates, layouts, models, runs, sources or subtasks")],
+def list_(what: Annotated[str, typer.Argument(help="benchmarks, catalogs, curricula, gates, layouts, losses, models, protocols, runs, sources, "
+                                                       "stages, subtasks or templates")],
           catalog: Catalog = None, benchmark: Annotated[str, typer.Option(help="For `ls subtasks`.")] = "radiologist-24") -> None:
     """List what there is to choose from."""
     from radisim_cl.runs.listing import listing
