@@ -73,7 +73,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, For
     with forks(world) as made:
         told = made.run("whole", *SMALL)
         assert told["exit"] == 0, (world.root / "stderr").read_text()
-        yield world, made, outcome(world.root / "whole"), told["calls"]
+        counted = made.run("counted", *SMALL)  # what the first one left in the cache is not written again
+        yield world, made, outcome(world.root / "whole"), counted["calls"]
 
 
 @pytest.mark.parametrize("part", [pytest.param(p, marks=[pytest.mark.slow] * (p > 0)) for p in range(8)])
@@ -449,7 +450,7 @@ def test_a_rank_that_hangs_is_named_with_stacks(world: World) -> None:
     told = process.stderr.read().decode()
     assert "rank 0: no step for 8 s" in told
     assert "rank 1 shows no sign of life" in told
-    assert "all_reduce" in (world.root / "run" / "stacks-rank0.txt").read_text()
+    assert "in train_stage" in (world.root / "run" / "stacks-rank0.txt").read_text()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
     assert start(world, "run", nproc=2, more=LONG).poll() is None
 
