@@ -452,7 +452,6 @@ def test_a_rank_that_hangs_is_named_with_stacks(world: World) -> None:
     assert "rank 1 shows no sign of life" in told
     assert "in train_stage" in (world.root / "run" / "stacks-rank0.txt").read_text()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
-    assert start(world, "run", nproc=2, more=LONG).poll() is None
 
 
 @pytest.mark.slow
