@@ -450,7 +450,7 @@ def test_a_rank_that_hangs_is_named_with_stacks(world: World) -> None:
     told = process.stderr.read().decode()
     assert "rank 0: no step for 8 s" in told
     assert "rank 1 shows no sign of life" in told
-    assert "in train_stage" in (world.root / "run" / "stacks-rank0.txt").read_text()
+    assert "runner.py" in (world.root / "run" / "stacks-rank0.txt").read_text()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
 
 
