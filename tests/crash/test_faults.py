@@ -461,7 +461,8 @@ def test_another_number_of_ranks_goes_on_with_the_same_samples(world: World, zer
 
     DeepSpeed converts ZeRO's partitions of Adam's state only, and Adam makes steps of rounding noise where a gradient is zero.
     """
-    sets = ["--set", "profiles.laptop.budget.samples=960", "--set", f"profiles.laptop.zero={zero}", "--set", f"optimizer.kind={'adamw' if zero else 'sgd'}",
+    sets = ["--set", "profiles.laptop.budget.samples=960", "--set", f"profiles.laptop.zero={zero}",
+            "--set", f"optimizer.kind={'adamw' if zero else 'sgd'}",
             "--set", "optimizer.weight_decay=0",
             *([] if zero else ["--set", "stages.modality.train.lr=0.1", "--set", "stages.anatomy.train.lr=0.1"])]
     process = start(world, "whole", nproc=2, more=sets)
