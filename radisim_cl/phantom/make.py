@@ -30,7 +30,7 @@ from radisim_cl.specs.catalog import SYNTHETIC, PhantomSpec
 
 LICENCE = "CC0-1.0 (synthetic)"
 NOTICE = SYNTHETIC
-_MEGABYTES = 150
+_MEGABYTES = 260
 """Of the default phantom on disk."""
 _CHUNK = 10
 """Patients that a process makes at a time."""
