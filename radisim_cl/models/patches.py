@@ -13,6 +13,8 @@ finer grid by shift-and-stitch.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
@@ -50,27 +52,41 @@ def finer(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """As `image_and_patches`, and a convolutional tower of fewer than FINE rows sees the image at t x t shifts, t a power of 2.
 
     Shift-and-stitch (Long et al. 2015, section 3.2; Sermanet et al. 2014): patch (i t + k, j t + l) is patch (i, j) of the image moved so that
-    its middle comes to lie in the middle of that cell of the finer grid. Beyond the border the image goes on as it ends. t^2 passes more.
+    its middle comes to lie in the middle of that cell of the finer grid. Beyond the border the image goes on as it ends. Layers up to the one
+    whose cells are a t-th of a patch see one larger image, as a shift by a cell is one of their own; only those after it see t^2 windows.
 
     Returns:
-        (b, D), and (b, gh t, gw t, D); t is 1 for transformers, whose patches know where they are, and for fine grids.
+        (b, D), and (b, gh t, gw t, D); t is 1 for transformers, whose patches know where they are, for fine grids, and where no layer has such
+        cells.
     """
     image, coarse = image_and_patches(visual, pixels)
     (rows, columns), (height, width) = coarse.shape[1:3], pixels.shape[-2:]
-    convolutional = isinstance(visual, ModifiedResNet) or (isinstance(visual, TimmModel) and getattr(visual.trunk, "patch_embed", None) is None)
-    times = 1
-    while convolutional and rows * times < FINE and 2 * times <= min(height // rows, width // columns):
-        times *= 2
-    if times == 1:
+    times = 2 ** max(0, math.ceil(math.log2(FINE / rows)))
+    layer = _layer(visual, height / rows / times)
+    if times == 1 or layer is None or height * columns != width * rows:
         return image, coarse
-    half = height // rows // 2, width // columns // 2
-    padded = nn.functional.pad(pixels, (half[1], half[1], half[0], half[0]), mode="replicate")
-    fine = coarse.new_empty(len(pixels), rows * times, columns * times, coarse.shape[-1])
-    for k in range(times):
-        for n in range(times):
-            top, left = (int((2 * at + 1) * h / times) for at, h in zip((k, n), half, strict=True))
-            fine[:, k::times, n::times] = image_and_patches(visual, padded[..., top : top + height, left : left + width])[1]
-    return image, fine
+    side = rows * times, columns * times
+    border = (height // rows - height // side[0]) // 2
+    with layer.register_forward_hook(lambda _layer, _given, out: _windows(out, side)):
+        _, seen = image_and_patches(visual, nn.functional.pad(pixels, (border,) * 4, mode="replicate"))
+    fine = seen.view(len(pixels), times, times, *seen.shape[1:]).permute(0, 3, 1, 4, 2, 5)
+    return image, fine.flatten(3, 4).flatten(1, 2)
+
+
+def _layer(visual: nn.Module, cell: float) -> nn.Module | None:
+    """The last layer of a convolutional tower whose feature map has a cell every so many pixels."""
+    names: dict[float, str] = {}
+    if isinstance(visual, ModifiedResNet):
+        names = {4: "layer1", 8: "layer2", 16: "layer3"}
+    if isinstance(visual, TimmModel) and getattr(visual.trunk, "patch_embed", None) is None:
+        names = {info["reduction"]: f"trunk.{info['module']}" for info in visual.trunk.feature_info}
+    return visual.get_submodule(names[cell]) if cell in names else None
+
+
+def _windows(features: Tensor, side: tuple[int, int]) -> Tensor:
+    """(b, C, h + t - 1, w + t - 1) to its windows of (h, w), (b t t, C, h, w), channels last as `Towers` gives its images."""
+    windows = features.unfold(2, side[0], 1).unfold(3, side[1], 1).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    return windows.contiguous(memory_format=torch.channels_last)
 
 
 def _transformer(visual: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +121,7 @@ def _timm(visual: TimmModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
         height, width = features.shape[2:]
         alone = features.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]
     patches: Tensor = visual.head(trunk.forward_head(alone))
-    return image, patches.view(len(pixels), height, width, -1)
+    return image, patches.view(len(features), height, width, -1)
 
 
 def _rows_and_columns(embed: nn.Module, pixels: Tensor) -> tuple[int, int]:

@@ -134,18 +134,34 @@ def test_dropped_patches_are_refused_in_training() -> None:
         model.train().patches(pixels(64))
 
 
+@pytest.mark.parametrize(("arch", "size", "cell", "times"), [("radisim-tiny-resnet", 128, 8, 4), ("RN50", 224, 16, 2)])
 @torch.no_grad()
-def test_shifted_images_are_stitched_into_a_finer_grid() -> None:
-    """An image that ends in one grey, moved by hand: each phase of the fine grid is the coarse grid of the image moved to it."""
-    visual: Any = towers("radisim-tiny-resnet").clip.visual
-    images = torch.zeros(2, 3, 128, 128)
+def test_shifted_images_are_stitched_into_a_finer_grid(arch: str, size: int, cell: int, times: int) -> None:
+    """Each phase of the fine grid is the coarse grid of the image moved to it by hand.
+
+    Nothing surrounds what is moved, and without biases nothing comes of nothing, so borders of zeros are no borders.
+    """
+    visual: Any = towers(arch).clip.visual
+    images = torch.zeros(2, 3, size, size)
     images[:, :, 40:88, 40:88] = torch.randn(2, 3, 48, 48)
     image, fine = finer(visual, images)
-    assert fine.shape == (2, 16, 16, 128)
-    torch.testing.assert_close(image, image_and_patches(visual, images)[0])
-    for k, n in ((0, 0), (1, 2), (3, 3)):
-        moved = torch.roll(images, (12 - 8 * k, 12 - 8 * n), (2, 3))
-        torch.testing.assert_close(fine[:, k::4, n::4], image_and_patches(visual, moved)[1], rtol=1e-4, atol=1e-4)
+    coarse, patches = image_and_patches(visual, images)
+    assert fine.shape == (2, patches.shape[1] * times, patches.shape[2] * times, patches.shape[3])
+    torch.testing.assert_close(image, coarse)
+    for k, n in ((0, 0), (1, 0), (times - 1, times - 2), (times - 1, times - 1)):
+        moved = torch.roll(images, tuple((times - 1) * cell // 2 - cell * at for at in (k, n)), (2, 3))
+        torch.testing.assert_close(fine[:, k::times, n::times], image_and_patches(visual, moved)[1], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_finer_grid_costs_less_than_a_pass_for_each_shift() -> None:
+    """Only the layers after the one with its cells see windows of them."""
+    visual: Any = towers("radisim-tiny-resnet").clip.visual
+    seen = list[tuple[int, ...]]()
+    for layer in (visual.trunk.conv1, visual.trunk.layer3):
+        layer.register_forward_pre_hook(lambda _layer, given: seen.append(tuple(given[0].shape)))
+    finer(visual, torch.zeros(2, 3, 128, 128))
+    assert seen == [(2, 3, 128, 128), (2, 48, 16, 16), (2, 3, 152, 152), (32, 48, 16, 16)]
 
 
 @torch.no_grad()
