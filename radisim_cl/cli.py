@@ -208,7 +208,7 @@ def bench(
     pretrained: Annotated[str | None, typer.Option(help="An open_clip tag, or a weights file.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Default: bench/<model>-<benchmark>-<split>.")] = None,
     readers: Annotated[int, typer.Option(min=1, max=64, help="Threads that read and decode.")] = 2,
-    precision: Annotated[Precision, typer.Option(help="`auto`: bf16 on a GPU that has it.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="`auto`: as the run was trained; else bf16 where the machine has it built in.")] = "auto",
 ) -> None:
     """Score any open_clip model zero-shot: a table with intervals, `scorecard.json`, answers by item, and pictures.
 

@@ -24,6 +24,7 @@ from radisim_cl.data.images import decode
 from radisim_cl.errors import RadisimError
 from radisim_cl.models.build import build
 from radisim_cl.models.embedder import Embedder
+from radisim_cl.models.precision import autocast
 from radisim_cl.report.story import Story
 from radisim_cl.runs.benching import subject
 from radisim_cl.specs.benchmark import BenchmarkSpec, ClassifySubtask, GroundSubtask, OrdinalSubtask, RetrieveSubtask, SubtaskSpec
@@ -112,8 +113,8 @@ def examples(story: Story) -> Examples:
     try:
         for source in {part.source for s in plan.benchmark.subtasks if s.id in {p.id for p in asked} for part in s.items}:
             corpora[source]
-        cuda = torch.cuda.is_available()
-        embedder = Embedder(build(subject(str(story.run)).spec, 0), "cuda" if cuda else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        embedder = Embedder(build(subject(str(story.run)).spec, 0), device, autocast(plan.curriculum.scale.precision, device))
     except (RadisimError, OSError) as e:
         return Examples(why=f"the model or the data cannot be read here: {e}")
     memory = Memory.of(embedder.digest())

@@ -21,6 +21,7 @@ from radisim_cl.files import write_atomic
 from radisim_cl.models import arch
 from radisim_cl.models.build import build
 from radisim_cl.models.embedder import Embedder
+from radisim_cl.models.precision import Precision, autocast
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.registry import hint
 from radisim_cl.runs.directory import PLAN, load_plan, state
@@ -48,6 +49,7 @@ class Subject:
         benchmark, catalog: of a run, its own.
         not_held_out: of a run, what of its benchmark it was trained on, in a sentence.
         sealed: of a run that has stages to go: nobody looks at its report split before.
+        precision: of a run, that of its training and scoring.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Subject:
     catalog: CatalogSpec | None = None
     not_held_out: str = ""
     sealed: bool = False
+    precision: Precision | Literal["auto"] = "auto"
 
 
 def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")) -> Subject:
@@ -100,7 +103,7 @@ def _of_run(folder: Path) -> Subject:
     trained_on = frozenset(source for s in through for source in s.sources)
     trained_on |= {o.held for o in plan.overlaps if o.source in trained_on}
     return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
-                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=len(accepted) < len(now.names))
+                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=len(accepted) < len(now.names), precision=plan.curriculum.scale.precision)
 
 
 def _plain(name: str) -> str:
@@ -125,7 +128,7 @@ def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Liter
         split: whose items are asked; thresholds come from `tune` in any case.
         out: where to; `bench/<model>-<benchmark>-<split>` if None.
         readers: threads that read and decode.
-        precision: bf16 is autocast; `auto` takes it on a GPU that has it, and fp32 elsewhere.
+        precision: bf16 is autocast; `auto`: a run's own, and of other models bf16 where this machine has instructions for it.
         console: what is going on.
 
     Returns:
@@ -149,9 +152,8 @@ def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Liter
     for p in subtasks:
         if p.missing:
             console.print(f"[yellow]left out: {p.id}[/yellow]: {p.missing}", highlight=False)
-    cuda = torch.cuda.is_available()
-    half = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
-    embedder = Embedder(build(who.spec, 0), "cuda" if cuda else "cpu", torch.bfloat16 if half else None)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    embedder = Embedder(build(who.spec, 0), device, autocast(who.precision if precision == "auto" else precision, device))
     memory, kept = Memory.of(embedder.digest()), floors()
     notice = " ".join(filter(None, (made.notice, who.not_held_out)))
     pictures = Pictures(folder / "pictures", spec, corpora, notice)

@@ -13,6 +13,7 @@ from radisim_cl.corpus.corpora import Corpora, matches
 from radisim_cl.data.mixture import candidates, excess, exposures, held_together, passes
 from radisim_cl.errors import InputError, Problem, SpecError
 from radisim_cl.models import arch
+from radisim_cl.models.precision import resolved
 from radisim_cl.records.ledger import read
 from radisim_cl.records.realised import accepted
 from radisim_cl.records.state import fold
@@ -46,6 +47,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
         SpecError: every problem, each with file, line, field and what to do.
     """
     problems: list[Problem] = []
+    spec = _on_this_machine(spec)
     benchmark = like.benchmark if like else _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
     catalog = like.catalog if like else _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
     problems += _scale_problems(spec)
@@ -92,6 +94,12 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
         stages=stages, reserve=reserve, subtasks=subtasks, overlaps=overlaps,
         estimates=estimates(spec, sum(s.batches for s in stages) + reserve, scored * len(stages)),
     )
+
+
+def _on_this_machine(spec: CurriculumSpec) -> CurriculumSpec:
+    """With what depends on this machine decided once, so that the run is a function of its plan wherever it goes on."""
+    scale = spec.scale.model_copy(update={"precision": resolved(spec.scale.precision)})
+    return spec.model_copy(update={"profiles": spec.profiles | {spec.profile: scale}})
 
 
 def _get(problems: list[Problem], spec: CurriculumSpec | CatalogSpec, field: tuple[str, ...], make: Callable[[], T]) -> T | None:

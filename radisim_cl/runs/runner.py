@@ -31,6 +31,7 @@ from radisim_cl.models.build import Towers, build
 from radisim_cl.models.embedder import Embedder
 from radisim_cl.models.export import export
 from radisim_cl.models.frozen import frozen
+from radisim_cl.models.precision import autocast
 from radisim_cl.models.texts import remembered, shortened
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Verdict, all_passed, spent
@@ -247,7 +248,8 @@ class Runner:
             self.report.scoring(split)
             readers = self.plan.curriculum.scale.readers
             self.copy.model.load_state_dict(weights)
-            embedder = Embedder(self.copy, str(self.engine.device))
+            device = self.engine.device
+            embedder = Embedder(self.copy, str(device), autocast(self.plan.curriculum.scale.precision, device.type))
             rows = evaluate.answers(embedder, self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers)
             frame = pd.concat([rows, self._floors(split, readers)], ignore_index=True)
             file = f"scores/{split}-{stage or 'start'}-{self.state.attempt if stage else 0}-{look}.parquet"

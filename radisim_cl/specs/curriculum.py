@@ -156,7 +156,13 @@ class OptimizerSpec(Spec):
     """One optimizer for the whole curriculum; a stage goes on with its state unless `train.optimizer` says otherwise."""
 
     kind: Literal["adamw", "sgd"] = "adamw"
-    """AdamW with betas (0.9, 0.98) and eps 1e-6 (Radford et al. 2021, table 19); or plain SGD, which exactness tests use."""
+    """AdamW (Loshchilov and Hutter 2019), or plain SGD, which exactness tests use."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW's decay rate of the gradient's first moment; this, `beta2` and `eps` as for CLIP's ViTs (Radford et al. 2021, table 19)."""
+    beta2: float = Field(0.98, ge=0, lt=1)
+    """AdamW's decay rate of the gradient's second moment."""
+    eps: float = Field(1e-6, gt=0)
+    """Added to the root of AdamW's second moment."""
     weight_decay: float = Field(0.2, ge=0, le=1)
     """Decoupled decay of matrices, AdamW only; norms, biases and logit_scale have none."""
     grad_clip: float = Field(1.0, ge=0)
@@ -187,8 +193,9 @@ class ProfileSpec(Spec):
     batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once."""
     zero: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the towers' passes; weights are fp32. bf16 and fp16 are autocast, fp16 with a loss scale that follows the gradients, and on GPUs only."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of the towers' passes, in training and in scoring; weights are fp32. bf16 and fp16 are autocast, fp16 with a loss scale that follows the
+    gradients, and on GPUs only. `auto`: bf16 where the machine that plans the run has instructions for it, else fp32; the plan says which."""
     checkpoint_activations: bool = False
     """Keep what goes into each block of the towers and make the rest again in the backward pass: less memory, a forward pass more."""
     compile: bool = False

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.models.blocks import checkpoint_activations, compile_blocks, normalizes_over_batch
 from radisim_cl.models.build import NOTHING, Built, Embedded, Features, Towers, Wanted
+from radisim_cl.models.precision import autocast
 from radisim_cl.specs.curriculum import OptimizerSpec, ProfileSpec
 from radisim_cl.train.health import Ailment
 from radisim_cl.train.optimizer import build_optimizer, groups
@@ -112,7 +113,7 @@ class Engine:
             checkpoint_activations(built.model, profile.model.arch)
         if profile.compile:
             compile_blocks(built.model)
-        towers = Towers(built.model, built.preprocess, {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[profile.precision])
+        towers = Towers(built.model, built.preprocess, autocast(profile.precision))
         self._scale = LossScale(towers) if profile.precision == "fp16" else None
         self._sums: list[Tensor] = []
         for parameter in towers.parameters():

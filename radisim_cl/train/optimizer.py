@@ -39,7 +39,7 @@ def build_optimizer(clip: nn.Module, spec: OptimizerSpec, parts: Sequence[Group]
     else:
         for group, part in zip(by_part, parts, strict=True):
             group["weight_decay"] = spec.weight_decay if part.decays else 0.0
-        out = torch.optim.AdamW(by_part, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
+        out = torch.optim.AdamW(by_part, lr=0.0, betas=(spec.beta1, spec.beta2), eps=spec.eps, fused=True)
     out.register_step_pre_hook(_skip_frozen)
     return out
 

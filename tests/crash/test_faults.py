@@ -459,11 +459,12 @@ def test_a_rank_that_hangs_is_named_with_stacks(world: World) -> None:
 def test_another_number_of_ranks_goes_on_with_the_same_samples(world: World, zero: int) -> None:
     """Two ranks, one, two: what is drawn is the same, and the weights are, within what the order of a sum changes.
 
-    DeepSpeed converts ZeRO's partitions of Adam's state only, and Adam makes steps of rounding noise where a gradient is zero.
+    DeepSpeed converts ZeRO's partitions of Adam's state only. A large eps keeps Adam from making whole steps of rounding noise where a
+    gradient is nearly zero.
     """
     sets = ["--set", "profiles.laptop.budget.samples=960", "--set", f"profiles.laptop.zero={zero}",
             "--set", f"optimizer.kind={'adamw' if zero else 'sgd'}",
-            "--set", "optimizer.weight_decay=0",
+            "--set", "optimizer.weight_decay=0", "--set", "optimizer.eps=0.01",
             *([] if zero else ["--set", "stages.modality.train.lr=0.1", "--set", "stages.anatomy.train.lr=0.1"])]
     process = start(world, "whole", nproc=2, more=sets)
     assert process.wait(300) == 0, process.stderr and process.stderr.read()
@@ -477,7 +478,7 @@ def test_another_number_of_ranks_goes_on_with_the_same_samples(world: World, zer
     same(a["drawn"], {k: v for k, v in b["drawn"].items() if k in a["drawn"]})
     for name, weight in a["weights"].items():
         if weight.is_floating_point():
-            assert torch.allclose(weight, b["weights"][name], rtol=1e-4, atol=5e-3 if zero else 1e-5), name
+            assert torch.allclose(weight, b["weights"][name], rtol=1e-4, atol=1e-5), name
     worlds = [e.world for e in read(world.root / "changed")[0] if isinstance(e, ev.CheckpointCommitted)]
     assert set(worlds) == {1, 2}
 
