@@ -48,8 +48,8 @@ class Subject:
         samples: of a run, pairs seen until then.
         benchmark, catalog: of a run, its own.
         not_held_out: of a run, what of its benchmark it was trained on, in a sentence.
-        sealed: of a run that has stages to go: nobody looks at its report split before.
-        precision: of a run, that of its training and scoring.
+        sealed: of a run that has stages to go, and of what it has exported: nobody looks at its report split before.
+        precision: of a run and its exports, that of its training and scoring.
     """
 
     name: str
@@ -81,7 +81,11 @@ def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")
     if (folder / "open_clip_config.json").is_file():
         if not pretrained and not any(f.suffix in WEIGHTS for f in folder.iterdir()):
             raise InputError(f"{folder} has a configuration and no weights ({', '.join(WEIGHTS)}); name a weights file with --pretrained")
-        return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained))
+        spec = ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained)
+        run = folder.resolve().parents[1]
+        if (run / PLAN).is_file():
+            return Subject(_plain(folder.resolve().name), spec, sealed=_sealed(run), precision=load_plan(run).curriculum.scale.precision)
+        return Subject(_plain(folder.resolve().name), spec)
     if model in arch.known():
         if not pretrained:
             raise InputError(f"{model} without --pretrained has random weights; name a weights file or a tag: "
@@ -103,7 +107,12 @@ def _of_run(folder: Path) -> Subject:
     trained_on = frozenset(source for s in through for source in s.sources)
     trained_on |= {o.held for o in plan.overlaps if o.source in trained_on}
     return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
-                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=len(accepted) < len(now.names), precision=plan.curriculum.scale.precision)
+                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=_sealed(folder), precision=plan.curriculum.scale.precision)
+
+
+def _sealed(run: Path) -> bool:
+    now = state(run)
+    return len(now.accepted) < len(now.names)
 
 
 def _plain(name: str) -> str:

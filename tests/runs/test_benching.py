@@ -115,8 +115,9 @@ def test_the_report_split_of_a_run_that_goes_on_is_sealed(done: World, tmp_path:
     lines = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
     first = next(i for i, line in enumerate(lines) if "StageFinished" in line)
     (run / "ledger.jsonl").write_text("".join(lines[: first + 1]))
-    told = done.cli("bench", str(run), "--out", str(tmp_path / "out"))
-    assert (told.returncode, "stays sealed" in told.stderr) == (2, True)
+    for what in (("--benchmark", "toy", "--catalog", "toy", str(run / "export" / "1-modality")), (str(run),)):
+        told = done.cli("bench", *what, "--out", str(tmp_path / "out"))
+        assert (told.returncode, "stays sealed" in told.stderr) == (2, True)
     card = bench(done, str(run), "--split", "gate")
     assert (card.stage, card.split) == ("modality", "gate")
 

@@ -23,7 +23,9 @@ from radisim_cl.records.state import fold
 from radisim_cl.runs import doctor
 from radisim_cl.runs.directory import load_plan
 from radisim_cl.runs.lock import locked
+from radisim_cl.runs.planning import plan
 from radisim_cl.runs.scores import result, unseal
+from radisim_cl.specs.curriculum import load
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +218,28 @@ def test_a_machine_without_a_compiler_trains_in_bf16(world: World) -> None:
     sets = ("--set", "profiles.laptop.precision=bf16", "--set", "profiles.laptop.budget.samples=160")
     told = world.process("run", "toy", *sets, PATH="", CXX="", CC="")
     assert told.returncode == 0, told.stderr
+
+
+def test_a_model_is_scored_in_the_precision_it_was_trained_in(world: World) -> None:
+    assert world.cli("run", "toy", "--set", "profiles.laptop.precision=bf16").returncode == 0
+    def answers(file: Path) -> pd.DataFrame:
+        rows = pd.read_parquet(file)
+        return rows[rows["by"] == "model"].dropna(axis=1, how="all").reset_index(drop=True)
+
+    own = answers(world.root / "runs/toy/scores/gate-anatomy-0-1.parquet")
+    for model, asked, same in (("toy", "auto", True), ("runs/toy/export/2-anatomy", "auto", True), ("toy", "fp32", False)):
+        told = world.cli("bench", model, "--benchmark", "toy", "--catalog", "toy", "--split", "gate", "--precision", asked, "--out", "out")
+        assert told.returncode == 0, told.stderr
+        assert answers(world.root / "out" / "answers.parquet").equals(own) == same
+
+
+@pytest.mark.parametrize(("instructions", "precision"), [({"avx512_bf16": True}, "bf16"), ({"avx512_bf16": False}, "fp32"), ({}, "fp32")])
+def test_auto_is_settled_by_the_machine_that_plans(world: World, monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool],
+                                                   precision: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    spec = load(world.root / "curricula" / "toy.yaml", ["profiles.laptop.precision=auto"])
+    assert plan(spec, world.root / "curricula").curriculum.scale.precision == precision
 
 
 @pytest.mark.slow
