@@ -36,15 +36,25 @@ def wait_for_events(run: Path, n: int) -> None:
     raise AssertionError("the run did not get under way")
 
 
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Of every stage's exported model."""
+    return {f"{p.parent.name}/{k}": v for p in sorted((run / "export").glob("*/*.safetensors")) for k, v in load_file(p).items()}
+
+
+def drawn(run: Path) -> dict[tuple[str | None, int], dict[str, int]]:
+    """Pairs by source at every checkpoint."""
+    return {(e.stage, e.batch): e.drawn for e in read(run)[0] if isinstance(e, ev.CheckpointCommitted)}
+
+
 def outcome(run: Path) -> dict[str, Any]:
-    """Weights of every stage, optimizer state, what was drawn, what was decided."""
+    """Weights of every stage, optimizer state (of ZeRO 0), what was drawn, what was decided."""
     events = read(run)[0]
     last = [e for e in events if isinstance(e, ev.CheckpointCommitted)][-1]
     checkpoint = torch.load(run / "checkpoints" / last.tag / "mp_rank_00_model_states.pt", weights_only=False)
     return {
-        "weights": {f"{p.parent.name}/{k}": v for p in sorted((run / "export").glob("*/*.safetensors")) for k, v in load_file(p).items()},
+        "weights": weights(run),
         "module": checkpoint["module"], "optimizer": checkpoint["optimizer"]["state"], "rng": checkpoint["radisim"]["rngs"][0]["torch"],
-        "drawn": {(e.stage, e.batch): e.drawn for e in events if isinstance(e, ev.CheckpointCommitted)},
+        "drawn": drawn(run),
         "decided": [(e.stage, e.look, e.decision, e.reasons) for e in events if isinstance(e, ev.GateDecided)],
         "scored": [(e.split, e.stage, e.look, e.digest) for e in events if isinstance(e, ev.Scored)],
         "report": [p.read_text() for p in sorted((run / "scores").glob("report-*.json"))],

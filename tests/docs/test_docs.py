@@ -27,7 +27,7 @@ def commands(page: Path) -> list[str]:
     return [line for b in blocks for raw in b.splitlines() if (line := raw.partition("  #")[0].strip()) and not line.startswith("#")]
 
 
-LONG = ("run open_sample", "bench open_sample", "--seeds 3", "runs/ablation-")
+LONG = ("run open_sample", "bench open_sample", "forgetful", "--seeds 3", "runs/ablation-")
 """Minutes of scoring or several runs, and what needs it."""
 
 
