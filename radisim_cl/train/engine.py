@@ -313,6 +313,8 @@ class Engine:
         if config.load_universal_checkpoint:
             for group, own in zip(self._engine.optimizer.param_groups, groups, strict=True):  # ZeRO 3 gives all the first one's
                 group.update(own)
+            for state in self._engine.optimizer.optimizer.state.values():  # and one counter of steps, which each of them would advance
+                state["step"] = state["step"].clone()
             self.barrier()
             if self.rank == 0:
                 shutil.rmtree(merged)
