@@ -35,7 +35,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `
 Drop = Annotated[list[str] | None, typer.Option(help="Leave a stage out; the others share its samples. Repeatable.")]
 Shorter = Annotated[bool, typer.Option("--shorter", help="With --drop: nobody gets the samples of what is left out.")]
 Split = Literal["tune", "gate", "report"]
-Format = Literal["table", "json", "csv", "latex"]
+Format = Literal["table", "json", "csv", "latex", "html"]
 Precision = Literal["auto", "fp32", "bf16"]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the run's page, report.html, at the end; it shows images of the benchmark.")]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
@@ -137,7 +137,7 @@ def ablate(
     """Run curricula with several seeds each, and compare them. A second call runs what is missing and goes on with what was cut.
 
     Each run has a directory of its own, <out>/<curriculum>-seed<k>, and a log beside it. One that fails does not stop the others; the exit code
-    is then 1.
+    is then 1. At the end a page compares all of them: <out>/comparison.html.
     """
     from radisim_cl.compare import ablation
 
@@ -157,8 +157,13 @@ def ablate(
         from radisim_cl.compare.comparison import compare
         from radisim_cl.compare.formats import tables
         from radisim_cl.compare.runs import finished
+        from radisim_cl.files import write_atomic
+        from radisim_cl.report.compared import FILE, html
 
-        out.print(tables(compare(finished([str(r.folder) for r in runs]), allow_different=shorter)))
+        made = compare(finished([str(r.folder) for r in runs]), allow_different=shorter)
+        write_atomic(home / FILE, html(made))
+        out.print(tables(made))
+        out.print(f"comparison: {home / FILE}", highlight=False, soft_wrap=True)
 
 
 @app.command("compare")
@@ -166,7 +171,8 @@ def compare_(
     runs: Annotated[list[str], typer.Argument(help="Runs by name or path, or a folder of runs such as an ablation's. The first one's curriculum is "
                                                    "what the others are compared with.")],
     allow_different: Annotated[bool, typer.Option("--allow-different", help="Also runs of another budget; in what they differ is said.")] = False,
-    format_: Annotated[Format, typer.Option("--format", help="JSON has all of it, CSV and LaTeX the differences.")] = "table",
+    format_: Annotated[Format, typer.Option("--format", help="JSON has all of it, CSV and LaTeX the differences; HTML is a page with "
+                                                             "pictures.")] = "table",
     out_: Annotated[Path | None, typer.Option("--out", help="Write it there instead of printing it.")] = None,
 ) -> None:
     """Compare finished runs by curriculum: differences over patients and over seeds, forgetting, sample efficiency, gates, cost.
@@ -183,6 +189,10 @@ def compare_(
         page = Console(width=150, record=True, file=io.StringIO()) if out_ else out
         page.print(tables(made))
         text = page.export_text() if out_ else ""
+    elif format_ == "html":
+        from radisim_cl.report.compared import html
+
+        text = html(made)
     else:
         text = written(made, format_)
     if out_:
