@@ -302,6 +302,37 @@ def doctor(run: Annotated[str | None, typer.Argument(help="A run by name or path
     raise typer.Exit(EXIT_INPUT if any(c.broken for c in found) else EXIT_DONE)
 
 
+@app.command("micro-batch")
+def micro_batch(
+    curriculum: CurriculumArg,
+    profile: Profile = None,
+    nproc: Annotated[int, typer.Option(min=1, help="Ranks that the run will have: the batch of one of them is tried.")] = 1,
+    set_: Sets = None,
+) -> None:
+    """Try sizes of `micro_batch` on this machine, and say which to write into the profile.
+
+    A rank that cannot hold its part of the global batch puts it through the towers in pieces; the loss stays that of the whole batch. Each size
+    takes a few whole steps on noise, with the profile's model and precision, captions of full length and the contrastive loss, each in a process
+    of its own: twice as many pairs at a time until memory does not suffice; on CPUs until nothing is gained. Then all at once, which is faster
+    where it fits, since pieces go through the towers twice.
+
+    Nothing is written: a run is a function of its plan, and the plan one of its files. Leave some memory to other losses and to longer runs.
+    """
+    spec = _spec(curriculum, profile, None, set_, None, False)
+    _check(spec, nproc)
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.fitting import advice, table, tried
+    from radisim_cl.runs.planning import scale_problems
+
+    if problems := scale_problems(spec):
+        raise SpecError(problems)
+    local = spec.scale.global_batch // nproc
+    with Bars() as progress:
+        trials = tried(spec, nproc, progress)
+    out.print(table(trials, local))
+    out.print(advice(trials, spec.profile, local), highlight=False, soft_wrap=True)
+
+
 @app.command("ls")
 def list_(what: Annotated[str, typer.Argument(help="benchmarks, catalogs, curricula, gates, layouts, losses, models, protocols, runs, sources, "
                                                        "stages, subtasks or templates")],
