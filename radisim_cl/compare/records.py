@@ -149,3 +149,8 @@ class Comparison(Record):
     """In what the runs differ beside their curricula, and by how much."""
     notice: str
     """The catalog's, on every page that shows a score."""
+
+    @property
+    def suites(self) -> list[str]:
+        """In the benchmark's order."""
+        return list(dict.fromkeys(e.suite for k in self.contrasts for e in k.effects if e.suite))

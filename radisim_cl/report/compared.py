@@ -31,6 +31,5 @@ def html(c: Comparison) -> str:
         "comparison.html.j2", version=__version__, title=f"{c.groups[0].curriculum} and others: comparison of training runs", notice=c.notice,
         sections=SECTIONS, c=c, how=HOW, lead=told.lead(c), verdicts=verdicts, not_shown=told.not_shown(c), reach=reach,
         place=lambda x: round(50 * (1 + min(reach, max(-reach, x)) / reach), 2), held=told.held, p_value=told.p_value, seeds_told=told.seeds_told,
-        decided=told.decided, sources=sources, source_heads=[f">{s}" for s in sources],
-        suites=list(dict.fromkeys(s for g in c.groups for s in g.forgotten)), forests=forests, efficiency=efficiency,
+        decided=told.decided, sources=sources, source_heads=[f">{s}" for s in sources], forests=forests, efficiency=efficiency,
     )

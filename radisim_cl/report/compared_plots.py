@@ -72,7 +72,7 @@ def forest(k: Contrast) -> Figure:
 
 def efficiency(c: Comparison) -> Figure:
     """Mean skill against samples seen, a line a run: all suites first, then each; the gate split left, the report split right."""
-    suites = [None, *dict.fromkeys(p.suite for g in c.groups for r in g.runs for p in r.points)]
+    suites = [None, *c.suites]
     figure = Figure(figsize=(9.6, 0.7 + 1.75 * len(suites)), layout="constrained")
     grid = figure.subplots(len(suites), 2, sharex=True, sharey=True, squeeze=False)
     runs = [(i, r) for i, g in enumerate(c.groups) for r in g.runs]
@@ -81,6 +81,8 @@ def efficiency(c: Comparison) -> Figure:
     for suite, pair in zip(suites, grid, strict=True):
         for axes, split in zip(pair, splits, strict=True):
             axes.axhline(0, color=INK, linewidth=0.8)
+            if not any(run.course(split, suite) for _, run in runs):
+                axes.text(0.5, 0.6, "undecidable: too few patients", transform=axes.transAxes, ha="center", color=MUTED, fontsize=9)
             for n, (i, run) in enumerate(runs):
                 _line(axes, run.course(split, suite), i, (n - (len(runs) - 1) / 2) * 0.004 * widest)
             axes.set_title(suite or "all suites", pad=5)
