@@ -627,7 +627,8 @@ def test_a_profile_scales_every_stages_learning_rate_and_the_plan_shows_it() -> 
     assert plan.digest() != make().digest()
 
 
-@pytest.mark.parametrize(("arch", "told"), [("radisim-tiny", "minutes here, to a factor of two"), ("radisim-tiny-resnet", "how long is not known")])
+@pytest.mark.parametrize(("arch", "told"), [("radisim-tiny", "minutes here, to a factor of two"), ("RN50", "how long is not known"),
+                                            ("radisim-tiny-resnet", "minutes here, to a factor of two")])
 def test_a_plan_says_how_long_or_that_it_does_not_know(arch: str, told: str) -> None:
     text = io.StringIO()
     Console(file=text, width=250).print(plan_table(make(f"profiles.laptop.model.arch={arch}")))
