@@ -60,7 +60,8 @@ def run(
     folder = out_ or Path("runs") / plan.curriculum.name
     _check(plan.curriculum, nproc or 1)
     if os.environ.get("RANK", "0") == "0":
-        directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1)))
+        for kept in directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1))):
+            out.print(f"{folder} keeps {kept} (it goes on with what it began with)", highlight=False, markup=False, soft_wrap=True)
     _execute(folder, nproc, report)
 
 

@@ -47,7 +47,7 @@ class Subject:
         samples: of a run, pairs seen until then.
         benchmark, catalog: of a run, its own.
         not_held_out: of a run, what of its benchmark it was trained on, in a sentence.
-        sealed: of a run that has stages to go: nobody looks at its report split before.
+        sealed: the run that it is of, if that has stages to go: nobody looks at its report split before.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Subject:
     benchmark: BenchmarkSpec | None = None
     catalog: CatalogSpec | None = None
     not_held_out: str = ""
-    sealed: bool = False
+    sealed: str = ""
 
 
 def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")) -> Subject:
@@ -78,12 +78,13 @@ def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")
     if (folder / "open_clip_config.json").is_file():
         if not pretrained and not any(f.suffix in WEIGHTS for f in folder.iterdir()):
             raise InputError(f"{folder} has a configuration and no weights ({', '.join(WEIGHTS)}); name a weights file with --pretrained")
-        return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained))
+        exported = ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained)
+        return Subject(_plain(folder.resolve().name), exported, sealed=_sealed(folder, pretrained))
     if model in arch.known():
         if not pretrained:
             raise InputError(f"{model} without --pretrained has random weights; name a weights file or a tag: "
                              f"{', '.join(_tags(model)) or 'open_clip has none for it'}")
-        return Subject(_plain(f"{model}-{Path(pretrained).stem}"), ModelSpec(arch=model, pretrained=pretrained))
+        return Subject(_plain(f"{model}-{Path(pretrained).stem}"), ModelSpec(arch=model, pretrained=pretrained), sealed=_sealed(pretrained))
     named = [p.parent.name for p in sorted(runs.glob(f"*/{PLAN}"))]
     raise InputError(f"{model!r} is no run, no exported folder (with open_clip_config.json), no hf-hub: name and no open_clip model. "
                      f"{hint(model, [*named, *arch.known()])}")
@@ -100,7 +101,13 @@ def _of_run(folder: Path) -> Subject:
     trained_on = frozenset(source for s in through for source in s.sources)
     trained_on |= {o.held for o in plan.overlaps if o.source in trained_on}
     return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
-                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=len(accepted) < len(now.names))
+                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=_sealed(folder / PLAN))
+
+
+def _sealed(*files: str | Path | None) -> str:
+    """The run with stages to go in whose directory a file lies, if one does: its weights have a report split that nobody has seen."""
+    runs = [p for f in files if f and Path(f).exists() for p in Path(f).resolve().parents if (p / PLAN).is_file()]
+    return next((str(run) for run in runs if len((now := state(run)).accepted) < len(now.names)), "")
 
 
 def _plain(name: str) -> str:
@@ -142,7 +149,7 @@ def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Liter
         raise InputError(f"catalog {made.name!r} has data for none of the {len(subtasks)} subtasks of {spec.name!r}; "
                          f"`radisim-cl ls subtasks --benchmark {spec.name} --catalog {made.name}` says what each needs")
     if who.sealed and split == "report":
-        raise InputError(f"the report split stays sealed until {who.name} has finished; score it on --split gate")
+        raise InputError(f"the report split stays sealed until {who.sealed} has finished; score it on --split gate")
     folder = out or Path("bench") / f"{who.name}-{spec.name}-{split}"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "scorecard.json").is_file():
         raise InputError(f"{folder} is not empty and holds no scorecard; choose another --out")

@@ -268,6 +268,12 @@ def test_the_digest_does_not_change_with_what_is_not_trained(base: Plan, text: s
     assert base.differences(other) == []
 
 
+def test_what_is_not_trained_and_differs_can_be_told(base: Plan) -> None:
+    other = make("profiles.laptop.readers=8", "profiles.laptop.patience=9.5", "profiles.laptop.save_every=7")
+    assert other.asides(base) == ["scale.patience: 9.5, not 1800.0", "scale.readers: 8, not 2", "scale.save_every: 7, not 4"]
+    assert base.asides(base) == []
+
+
 def test_the_digest_does_not_change_where_the_data_or_the_layout_of_a_file_does(here: World) -> None:
     one = make()
     (here.root / "data").rename(here.root / "moved")
