@@ -127,7 +127,7 @@ def one(ask: dict[str, Any]) -> dict[str, float]:
     seconds = ours(ask) if ask["zero"] is not None else theirs(ask)
     on_cpu = ask["device"] == "cpu"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if on_cpu else torch.cuda.max_memory_allocated() / 2**30
-    _, image, text = size(ask["arch"])
+    _, image, text, _ = size(ask["arch"])
     rate = ask["steps"] * ask["batch"] / seconds
     return {"rate": rate, "memory": memory, "used": rate * 6 * (image + text) / peak(ask["device"], ask["precision"])}  # 2 a multiply-add, 3 passes
 

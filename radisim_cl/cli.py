@@ -35,7 +35,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a field: `
 Drop = Annotated[list[str] | None, typer.Option(help="Leave a stage out; the others share its samples. Repeatable.")]
 Shorter = Annotated[bool, typer.Option("--shorter", help="With --drop: nobody gets the samples of what is left out.")]
 Split = Literal["tune", "gate", "report"]
-Format = Literal["table", "json", "csv", "latex"]
+Format = Literal["table", "json", "csv", "latex", "html"]
 Precision = Literal["auto", "fp32", "bf16"]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the run's page, report.html, at the end; it shows images of the benchmark.")]
 Nproc = Annotated[int | None, typer.Option(min=1, help="Ranks on this machine. Default: 1, or what the run had before.")]
@@ -60,7 +60,8 @@ def run(
     folder = out_ or Path("runs") / plan.curriculum.name
     _check(plan.curriculum, nproc or 1)
     if os.environ.get("RANK", "0") == "0":
-        directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1)))
+        for kept in directory.create(plan, folder, int(os.environ.get("WORLD_SIZE", nproc or 1))):
+            out.print(f"{folder} keeps {kept} (it goes on with what it began with)", highlight=False, markup=False, soft_wrap=True)
     _execute(folder, nproc, report)
 
 
@@ -137,7 +138,7 @@ def ablate(
     """Run curricula with several seeds each, and compare them. A second call runs what is missing and goes on with what was cut.
 
     Each run has a directory of its own, <out>/<curriculum>-seed<k>, and a log beside it. One that fails does not stop the others; the exit code
-    is then 1.
+    is then 1. At the end a page compares all of them: <out>/comparison.html.
     """
     from radisim_cl.compare import ablation
 
@@ -157,8 +158,13 @@ def ablate(
         from radisim_cl.compare.comparison import compare
         from radisim_cl.compare.formats import tables
         from radisim_cl.compare.runs import finished
+        from radisim_cl.files import write_atomic
+        from radisim_cl.report.compared import FILE, html
 
-        out.print(tables(compare(finished([str(r.folder) for r in runs]), allow_different=shorter)))
+        made = compare(finished([str(r.folder) for r in runs]), allow_different=shorter)
+        write_atomic(home / FILE, html(made))
+        out.print(tables(made))
+        out.print(f"comparison: {home / FILE}", highlight=False, soft_wrap=True)
 
 
 @app.command("compare")
@@ -166,7 +172,8 @@ def compare_(
     runs: Annotated[list[str], typer.Argument(help="Runs by name or path, or a folder of runs such as an ablation's. The first one's curriculum is "
                                                    "what the others are compared with.")],
     allow_different: Annotated[bool, typer.Option("--allow-different", help="Also runs of another budget; in what they differ is said.")] = False,
-    format_: Annotated[Format, typer.Option("--format", help="JSON has all of it, CSV and LaTeX the differences.")] = "table",
+    format_: Annotated[Format, typer.Option("--format", help="JSON has all of it, CSV and LaTeX the differences; HTML is a page with "
+                                                             "pictures.")] = "table",
     out_: Annotated[Path | None, typer.Option("--out", help="Write it there instead of printing it.")] = None,
 ) -> None:
     """Compare finished runs by curriculum: differences over patients and over seeds, forgetting, sample efficiency, gates, cost.
@@ -183,6 +190,10 @@ def compare_(
         page = Console(width=150, record=True, file=io.StringIO()) if out_ else out
         page.print(tables(made))
         text = page.export_text() if out_ else ""
+    elif format_ == "html":
+        from radisim_cl.report.compared import html
+
+        text = html(made)
     else:
         text = written(made, format_)
     if out_:
@@ -290,6 +301,37 @@ def doctor(run: Annotated[str | None, typer.Argument(help="A run by name or path
     found = machine() if run is None else of_run(find(run, unfinished=False))
     out.print(table(found))
     raise typer.Exit(EXIT_INPUT if any(c.broken for c in found) else EXIT_DONE)
+
+
+@app.command("micro-batch")
+def micro_batch(
+    curriculum: CurriculumArg,
+    profile: Profile = None,
+    nproc: Annotated[int, typer.Option(min=1, help="Ranks that the run will have: the batch of one of them is tried.")] = 1,
+    set_: Sets = None,
+) -> None:
+    """Try sizes of `micro_batch` on this machine, and say which to write into the profile.
+
+    A rank that cannot hold its part of the global batch puts it through the towers in pieces; the loss stays that of the whole batch. Each size
+    takes a few whole steps on noise, with the profile's model and precision, captions of full length and the contrastive loss, each in a process
+    of its own: twice as many pairs at a time until memory does not suffice; on CPUs until nothing is gained. Then all at once, which is faster
+    where it fits, since pieces go through the towers twice.
+
+    Nothing is written: a run is a function of its plan, and the plan one of its files. Leave some memory to other losses and to longer runs.
+    """
+    spec = _spec(curriculum, profile, None, set_, None, False)
+    _check(spec, nproc)
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.fitting import advice, table, tried
+    from radisim_cl.runs.planning import scale_problems
+
+    if problems := scale_problems(spec):
+        raise SpecError(problems)
+    local = spec.scale.global_batch // nproc
+    with Bars() as progress:
+        trials = tried(spec, nproc, progress)
+    out.print(table(trials, local))
+    out.print(advice(trials, spec.profile, local), highlight=False, soft_wrap=True)
 
 
 @app.command("ls")

@@ -23,7 +23,7 @@ LOOKING = [
     "--help", "run --help", f"validate {CURRICULUM}", f"plan {CURRICULUM}", f"plan {CURRICULUM} --json", "schema", "schema benchmark", "ls curricula",
     "ls stages", "ls benchmarks", "ls catalogs", "ls templates", "ls losses", "ls gates", "ls protocols", "ls models", "ls runs",
     "ls sources --catalog toy --benchmark toy", "ls subtasks --catalog toy --benchmark toy", "status", "status toy", "log", "log toy",
-    "corpus check drawn --against toy --catalog toy", "corpus check --help", f"ablate {CURRICULUM} --slurm", "compare --help",
+    "corpus check drawn --against toy --catalog toy", "corpus check --help", f"ablate {CURRICULUM} --slurm", "compare --help", "micro-batch --help",
 ]
 # Runs every command of argv in one process; prints, by command, the heavy modules that it brought and what ended it.
 PROBE = f"""

@@ -81,11 +81,7 @@ def _efficiency(groups: Sequence[Group]) -> Table:
     for g in groups:
         for r in g.runs:
             for split in ("gate", "report"):
-                by_moment: dict[tuple[int, str | None, int], list[float]] = {}
-                for p in r.points:
-                    if p.split == split:
-                        by_moment.setdefault((p.samples, p.stage, p.look), []).append(p.skill.value)
-                table.add_row(g.curriculum, str(r.seed), split, "  ".join(f"{at[0]:,}: {sum(v) / len(v):.3f}" for at, v in by_moment.items()))
+                table.add_row(g.curriculum, str(r.seed), split, "  ".join(f"{samples:,}: {i.value:.3f}" for samples, i in r.course(split)))
         table.add_section()
     return table
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Literal
 
+from radisim_cl.records.events import Decision
 from radisim_cl.records.scorecard import Interval, Record
 
 
@@ -30,7 +32,7 @@ class Decided(Record):
     mode: Literal["enforce", "observe", "off"]
     passed: bool | None
     """None: undecidable, or not decided (mode off)."""
-    decision: Literal["advance", "extend", "stop"]
+    decision: Decision
     reasons: list[str]
 
 
@@ -57,7 +59,19 @@ class RunRecord(Record):
     decisions: list[Decided]
     """Every one, in order."""
     points: list[Point]
-    """The gate split at every look, the report split after every accepted stage."""
+    """The gate split at every look that led to the end, the report split after every accepted stage."""
+
+    def course(self, split: Literal["gate", "report"], suite: str | None = None) -> list[tuple[int, Interval]]:
+        """Samples seen and mean skill at every scoring of a split, in order: of a suite, or of all.
+
+        The bounds of all are the means of the suites': right if suites rise and fall together, too wide if they do not.
+        """
+        moments: dict[tuple[int, str | None, int], list[Interval]] = {}
+        for p in self.points:
+            if p.split == split and suite in (None, p.suite):
+                moments.setdefault((p.samples, p.stage, p.look), []).append(p.skill)
+        return [(at[0], Interval(value=fmean(i.value for i in s), low=fmean(i.low for i in s), high=fmean(i.high for i in s)))
+                for at, s in moments.items()]
 
 
 class SeedEffect(Record):
@@ -135,3 +149,8 @@ class Comparison(Record):
     """In what the runs differ beside their curricula, and by how much."""
     notice: str
     """The catalog's, on every page that shows a score."""
+
+    @property
+    def suites(self) -> list[str]:
+        """In the benchmark's order."""
+        return list(dict.fromkeys(e.suite for k in self.contrasts for e in k.effects if e.suite))

@@ -18,7 +18,7 @@ from radisim_cl.errors import InputError
 from radisim_cl.records import events as ev
 from radisim_cl.records.evidence import Report
 from radisim_cl.records.ledger import read
-from radisim_cl.records.realised import exposures
+from radisim_cl.records.realised import exposures, path
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.runs.directory import PLAN, find, load_plan
@@ -72,7 +72,7 @@ class Finished:
         """What is written down of it."""
         batch = self.plan.curriculum.scale.global_batch
         points = [Point(split="gate", stage=s.stage, look=s.look, samples=s.total * batch, suite=suite, skill=skill)
-                  for s in self.state.scores if s.split == "gate" for suite, skill in (s.suites or {}).items()]
+                  for s in path(self.events) if isinstance(s, ev.Scored) and s.split == "gate" for suite, skill in (s.suites or {}).items()]
         for stage in self.state.accepted:
             card = Scorecard.model_validate_json((self.folder / "scores" / f"report-{stage}.json").read_text())
             points += [Point(split="report", stage=stage, look=card.look, samples=card.samples, suite=s.suite, skill=s.skill)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from radisim_cl.models import resnets
 from radisim_cl.specs.curriculum import ModelSpec
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -45,20 +46,48 @@ def starts_random(model: ModelSpec) -> bool:
     return not (model.pretrained or model.arch.startswith("hf-hub:") or held)
 
 
-def size(arch: str) -> tuple[int, float, float]:
-    """(parameters, multiply-adds of one image, multiply-adds of one text); zeros where the configuration does not say.
+class Size(NamedTuple):
+    """What a model takes; zeros where its configuration does not say."""
 
-    Transformer towers: 12 width^2 weights a layer, each used once a token, and 2 tokens^2 width for attention.
+    parameters: int = 0
+    image: float = 0.0
+    """Multiply-adds of one image."""
+    text: float = 0.0
+    """Of one text."""
+    activations: float = 0.0
+    """Bytes that a pair holds between the passes, in fp32."""
+
+
+def size(arch: str) -> Size:
+    """Of transformers by open_clip and of the ResNets by timm that are known here, with a transformer for text.
+
+    Transformer towers: 12 width^2 weights a layer, each used once a token, 2 tokens^2 width for attention, and 40 bytes a token, layer and channel.
+    Convolutions hold what they give before and after the batch norm.
     """
     cfg = config(arch)
-    if cfg is None or "timm_model_name" in cfg["vision_cfg"] or "hf_model_name" in cfg["text_cfg"] \
-            or isinstance(cfg["vision_cfg"]["layers"], list):
-        return 0, 0.0, 0.0
+    if cfg is None or "hf_model_name" in cfg["text_cfg"]:
+        return Size()
     v, t = cfg["vision_cfg"], cfg["text_cfg"]
-    image, patch = v["image_size"], v["patch_size"]
-    patches = (image // patch) ** 2 if isinstance(image, int) else (image[0] // patch) * (image[1] // patch)
-    stem, vocabulary = 3 * patch**2 * v["width"], t["vocab_size"] * t["width"]
-    weights = [12 * x["width"] ** 2 * x["layers"] for x in (v, t)]
-    tokens = [patches + 1, t["context_length"]]
-    macs = [w * n + 2 * n * n * x["width"] * x["layers"] for w, n, x in zip(weights, tokens, (v, t), strict=True)]
-    return sum(weights) + stem + vocabulary, float(macs[0] + patches * stem), float(macs[1])
+    text, vocabulary = _transformer(t["context_length"], t), t["vocab_size"] * t["width"]
+    if "timm_model_name" in v:
+        layout = resnets.LAYOUTS.get(v["timm_model_name"].split(".")[0])
+        if layout is None or "attn" in v.get("timm_pool", ""):
+            return Size()
+        parameters, macs, given, channels = resnets.size(layout, v["image_size"])
+        head = channels * cfg["embed_dim"]
+        image = Size(parameters + head, macs + head, 0.0, 8 * given)
+    elif isinstance(v["layers"], list):
+        return Size()
+    else:
+        side, patch = v["image_size"], v["patch_size"]
+        patches = (side // patch) ** 2 if isinstance(side, int) else (side[0] // patch) * (side[1] // patch)
+        stem, blocks = 3 * patch**2 * v["width"], _transformer(patches + 1, v)
+        image = Size(blocks.parameters + stem, blocks.image + patches * stem, 0.0, blocks.activations)
+    return Size(image.parameters + text.parameters + vocabulary, image.image, text.image, image.activations + text.activations)
+
+
+def _transformer(tokens: int, tower: dict[str, Any]) -> Size:
+    """The blocks of one, for an input of so many tokens."""
+    width, layers = tower["width"], tower["layers"]
+    weights = 12 * width**2 * layers
+    return Size(weights, float(weights * tokens + 2 * tokens**2 * width * layers), 0.0, 40.0 * tokens * layers * width)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.typing import LineStyleType
 
 from radisim_cl.records.scorecard import Interval, Scorecard
 from radisim_cl.report.figures import ACCENT, BAD, FAINT, GOOD, INK, MUTED, PAPER, SECOND, bands
@@ -22,7 +23,7 @@ from radisim_cl.specs.datasets import PublishedSpec
 F = npt.NDArray[np.float64]
 Curves = Mapping[str, tuple[F, F]]
 """By name, steps and values."""
-LINES = (("-", ACCENT), ("--", SECOND), (":", GOOD), ("-.", BAD), ((0, (5, 1, 1, 1, 1, 1)), MUTED))
+LINES: Sequence[tuple[LineStyleType, str]] = (("-", ACCENT), ("--", SECOND), (":", GOOD), ("-.", BAD), ((0, (5, 1, 1, 1, 1, 1)), MUTED))
 BINS = 240
 """Points of a curve; more steps than that are drawn by the median of a bin, with the range from its 10th to its 90th percentile."""
 

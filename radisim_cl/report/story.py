@@ -10,6 +10,7 @@ from typing import Self
 
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
+from radisim_cl.records.realised import path
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.runs.directory import load_plan
@@ -98,17 +99,8 @@ class Story:
 
     @cached_property
     def path(self) -> list[ev.AnyEvent]:
-        """The events that led to where the run is: without what a rewind, a rollback or a damaged checkpoint left aside."""
-        out: list[ev.AnyEvent] = []
-        for e in self.events:
-            rolled = isinstance(e, ev.GateDecided) and e.decision == "rollback"
-            if isinstance(e, ev.Rewound) or rolled:
-                begun = max(i for i, x in enumerate(out) if isinstance(x, ev.StageStarted) and x.stage == getattr(e, "stage", None))
-                out = out[: begun + rolled]
-            elif isinstance(e, ev.FellBack):
-                out = [x for x in out if x.number <= e.to]
-            out.append(e)
-        return out
+        """The events that led to where the run is."""
+        return path(self.events)
 
     @property
     def batch(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,8 +48,8 @@ class Subject:
         samples: of a run, pairs seen until then.
         benchmark, catalog: of a run, its own.
         not_held_out: of a run, what of its benchmark it was trained on, in a sentence.
-        sealed: of a run that has stages to go, and of what it has exported: nobody looks at its report split before.
-        precision: of a run and its exports, that of its training and scoring.
+        sealed: the run that it is of, if that has stages to go: nobody looks at its report split before.
+        precision: that of the training and scoring of the run that it is of.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Subject:
     benchmark: BenchmarkSpec | None = None
     catalog: CatalogSpec | None = None
     not_held_out: str = ""
-    sealed: bool = False
+    sealed: str = ""
     precision: Precision | Literal["auto"] = "auto"
 
 
@@ -81,16 +81,13 @@ def subject(model: str, pretrained: str | None = None, runs: Path = Path("runs")
     if (folder / "open_clip_config.json").is_file():
         if not pretrained and not any(f.suffix in WEIGHTS for f in folder.iterdir()):
             raise InputError(f"{folder} has a configuration and no weights ({', '.join(WEIGHTS)}); name a weights file with --pretrained")
-        spec = ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained)
-        run = folder.resolve().parents[1]
-        if (run / PLAN).is_file():
-            return Subject(_plain(folder.resolve().name), spec, sealed=_sealed(run), precision=load_plan(run).curriculum.scale.precision)
-        return Subject(_plain(folder.resolve().name), spec)
+        exported = ModelSpec(arch=f"local-dir:{folder}", pretrained=pretrained)
+        return _as_its_run(Subject(_plain(folder.resolve().name), exported), folder, pretrained)
     if model in arch.known():
         if not pretrained:
             raise InputError(f"{model} without --pretrained has random weights; name a weights file or a tag: "
                              f"{', '.join(_tags(model)) or 'open_clip has none for it'}")
-        return Subject(_plain(f"{model}-{Path(pretrained).stem}"), ModelSpec(arch=model, pretrained=pretrained))
+        return _as_its_run(Subject(_plain(f"{model}-{Path(pretrained).stem}"), ModelSpec(arch=model, pretrained=pretrained)), pretrained)
     named = [p.parent.name for p in sorted(runs.glob(f"*/{PLAN}"))]
     raise InputError(f"{model!r} is no run, no exported folder (with open_clip_config.json), no hf-hub: name and no open_clip model. "
                      f"{hint(model, [*named, *arch.known()])}")
@@ -106,13 +103,18 @@ def _of_run(folder: Path) -> Subject:
     samples = sum(s.total for s in now.scores if s.stage == stage and s.split == "report") * plan.curriculum.scale.global_batch
     trained_on = frozenset(source for s in through for source in s.sources)
     trained_on |= {o.held for o in plan.overlaps if o.source in trained_on}
-    return Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
-                   plan.benchmark, plan.catalog, plan.not_held_out, sealed=_sealed(folder), precision=plan.curriculum.scale.precision)
+    who = Subject(_plain(folder.resolve().name), ModelSpec(arch=f"local-dir:{folder / finished.export}"), trained_on, stage, samples,
+                  plan.benchmark, plan.catalog, plan.not_held_out)
+    return _as_its_run(who, folder / PLAN)
 
 
-def _sealed(run: Path) -> bool:
-    now = state(run)
-    return len(now.accepted) < len(now.names)
+def _as_its_run(who: Subject, *files: str | Path | None) -> Subject:
+    """With what is known of the run in whose directory one of the files lies, if one does: in which precision, and whether it goes on."""
+    runs = [p for f in files if f and Path(f).exists() for p in Path(f).resolve().parents if (p / PLAN).is_file()]
+    if not runs:
+        return who
+    unfinished = [str(run) for run in runs if len((now := state(run)).accepted) < len(now.names)]
+    return replace(who, sealed=unfinished[0] if unfinished else "", precision=load_plan(runs[0]).curriculum.scale.precision)
 
 
 def _plain(name: str) -> str:
@@ -154,7 +156,7 @@ def bench(who: Subject, benchmark: str | None, catalog: str | None, split: Liter
         raise InputError(f"catalog {made.name!r} has data for none of the {len(subtasks)} subtasks of {spec.name!r}; "
                          f"`radisim-cl ls subtasks --benchmark {spec.name} --catalog {made.name}` says what each needs")
     if who.sealed and split == "report":
-        raise InputError(f"the report split stays sealed until {who.name} has finished; score it on --split gate")
+        raise InputError(f"the report split stays sealed until {who.sealed} has finished; score it on --split gate")
     folder = out or Path("bench") / f"{who.name}-{spec.name}-{split}"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "scorecard.json").is_file():
         raise InputError(f"{folder} is not empty and holds no scorecard; choose another --out")

@@ -22,13 +22,16 @@ from radisim_cl.specs.plan import Plan
 PLAN = "plan.yaml"
 
 
-def create(plan: Plan, run: Path, nproc: int) -> None:
+def create(plan: Plan, run: Path, nproc: int) -> list[str]:
     """Makes a run directory, or accepts one of the same plan: starting a run again is resuming it.
+
+    Returns:
+        What the run that is there goes on with although the plan has it otherwise, since it changes no result: `field: its own, not the plan's`.
 
     Raises:
         InputError: the directory holds something else, another plan (with every field that differs), or lies in a corpus.
     """
-    root = Path(plan.catalog.root)
+    root, kept = Path(plan.catalog.root), list[str]()
     if run.resolve().is_relative_to(root):
         raise InputError(f"--out {run} lies inside the data folder {root}; choose another place")
     if (run / PLAN).is_file():
@@ -37,6 +40,7 @@ def create(plan: Plan, run: Path, nproc: int) -> None:
             changed = "\n  ".join(plan.differences(old)[:40])
             raise InputError(f"{run} was started from another plan; use another --out, take the change back, or go on from here with "
                              f"`radisim-cl resume {run} --fork NEW --curriculum FILE`:\n  {changed}")
+        kept = old.asides(plan)
     elif run.is_dir() and any(run.iterdir()):
         raise InputError(f"{run} is not empty and not a run; choose another --out")
     run.mkdir(parents=True, exist_ok=True)
@@ -50,6 +54,7 @@ def create(plan: Plan, run: Path, nproc: int) -> None:
                 stages=[s.spec.name for s in plan.stages], world_size=nproc, git=_git(), versions=versions(),
                 corpora={n: c.digest for n, c in plan.corpora.items()},
             ))
+    return kept
 
 
 def load_plan(run: Path) -> Plan:

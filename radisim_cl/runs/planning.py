@@ -50,7 +50,7 @@ def plan(spec: CurriculumSpec, near: Path | None = None, like: Plan | None = Non
     spec = _on_this_machine(spec)
     benchmark = like.benchmark if like else _get(problems, spec, ("benchmark",), lambda: load_benchmark(spec.benchmark, near))
     catalog = like.catalog if like else _get(problems, spec, ("catalog",), lambda: load_catalog(spec.catalog, near))
-    problems += _scale_problems(spec)
+    problems += scale_problems(spec)
     refused = bool(catalog and catalog.phantom and spec.scale.synthetic == "refuse")
     if refused and catalog:
         problems.append(spec.problem(("profiles", spec.profile), f"profile {spec.profile!r} refuses synthetic images, and catalog "
@@ -112,7 +112,8 @@ def _get(problems: list[Problem], spec: CurriculumSpec | CatalogSpec, field: tup
     return None
 
 
-def _scale_problems(spec: CurriculumSpec) -> list[Problem]:
+def scale_problems(spec: CurriculumSpec) -> list[Problem]:
+    """What is wrong with the profile in use, whatever the catalog."""
     at: tuple[str | int, ...] = ("profiles", spec.profile)
     name = spec.scale.model.arch
     out = []

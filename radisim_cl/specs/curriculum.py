@@ -190,7 +190,8 @@ class ProfileSpec(Spec):
     """Pairs a step over all ranks: the number of contrastive candidates."""
     micro_batch: int | None = Field(None, ge=1)
     """Pairs that a rank puts through the towers at a time, where its part of the global batch does not fit into memory; the loss is that of the whole
-    batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once."""
+    batch all the same, and the towers run twice (Gao et al. 2021, arXiv:2101.06983, section 3). Nothing: all at once. `radisim-cl micro-batch` tries
+    sizes on a machine."""
     zero: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
@@ -216,6 +217,14 @@ class ProfileSpec(Spec):
     """Whether a catalog of synthetic images may be trained on at this scale."""
     gates: Literal["enforce", "observe", "off"] | None = None
     """Mode of every gate at this scale; nothing: each stage's own. A scale too small to pass gates observes them."""
+
+    @field_validator("micro_batch", mode="before")
+    @classmethod
+    def _a_number(cls, micro_batch: object) -> object:
+        if micro_batch == "auto":
+            raise ValueError("a plan does not depend on the machine that makes it; take it out, call `radisim-cl micro-batch` on the machine that "
+                             "will train, and write the number that it says")
+        return micro_batch
 
 
 class RuleSpec(Spec):

@@ -137,6 +137,10 @@ class Estimates(Spec):
     """Training and scoring, from a matrix product timed on this machine; good to a factor of two."""
 
 
+OF_THE_MACHINE = {"readers", "image_cache", "save_every", "patience"}
+"""Fields of a profile that change no result."""
+
+
 class Plan(Spec):
     """Everything that determines a run."""
 
@@ -198,7 +202,7 @@ class Plan(Spec):
     def identity(self) -> dict[str, Any]:
         """What makes two plans the same: not where the data lies, how many threads read it, or how long it takes here."""
         out = self.model_dump(mode="json", exclude={"estimates": True, "catalog": {"root"}, "curriculum": {"stages", "profiles"}})
-        return out | {"scale": self.curriculum.scale.model_dump(mode="json", exclude={"readers", "image_cache", "save_every", "patience"})}
+        return out | {"scale": self.curriculum.scale.model_dump(mode="json", exclude=OF_THE_MACHINE)}
 
     def digest(self) -> str:
         """Hex SHA-256 of `identity()`."""
@@ -206,9 +210,19 @@ class Plan(Spec):
 
     def differences(self, other: Plan) -> list[str]:
         """`field: ours, not theirs` for every field that differs."""
-        ours, theirs = _flat(self.identity()), _flat(other.identity())
-        return [f"{k}: {ours.get(k, 'absent')!r}, not {theirs.get(k, 'absent')!r}"
-                for k in sorted(ours.keys() | theirs.keys()) if ours.get(k, "absent") != theirs.get(k, "absent")]
+        return _differences(self.identity(), other.identity())
+
+    def asides(self, other: Plan) -> list[str]:
+        """The same of what changes no result: where the data lies, and a profile's `OF_THE_MACHINE`."""
+        ours, theirs = ({"catalog": {"root": p.catalog.root}, "scale": p.curriculum.scale.model_dump(mode="json", include=OF_THE_MACHINE)}
+                        for p in (self, other))
+        return _differences(ours, theirs)
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    ours, theirs = _flat(one), _flat(other)
+    return [f"{k}: {ours.get(k, 'absent')!r}, not {theirs.get(k, 'absent')!r}"
+            for k in sorted(ours.keys() | theirs.keys()) if ours.get(k, "absent") != theirs.get(k, "absent")]
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

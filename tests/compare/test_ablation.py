@@ -20,6 +20,7 @@ from radisim_cl.compare.comparison import compare
 from radisim_cl.compare.records import Comparison
 from radisim_cl.compare.runs import finished
 from radisim_cl.errors import InputError
+from radisim_cl.report.compared import FILE, html
 from radisim_cl.specs.curriculum import load
 
 HOME = Path("runs/ablation-toy")
@@ -114,6 +115,7 @@ def test_runs_that_were_cut_give_the_same_comparison(here: World) -> None:
     said, _ = whole.communicate(timeout=550)
     assert whole.returncode == 0, said
     assert "joint less toy" in said
+    assert f"comparison: whole/{FILE}" in said
     cut = ablate(here, "cut")
     for _ in range(2000):
         if all((here.root / f"cut/{n}-seed1/ledger.jsonl").is_file() and b"gate-" in (here.root / f"cut/{n}-seed1/ledger.jsonl").read_bytes()
@@ -128,7 +130,10 @@ def test_runs_that_were_cut_give_the_same_comparison(here: World) -> None:
     again = ablate(here, "cut")
     said, _ = again.communicate(timeout=550)
     assert again.returncode == 0, said
-    assert same_but_for_hours(compare(finished(["cut"]))) == same_but_for_hours(compare(finished(["whole"])))
+    one, other = (same_but_for_hours(compare(finished([home]))) for home in ("cut", "whole"))
+    assert one == other
+    assert html(one) == html(other)
+    assert (here.root / "whole" / FILE).read_text() == html(compare(finished(["whole"])))
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from radisim_cl.compare.runs import Finished, finished, hours
 from radisim_cl.errors import InputError
 from radisim_cl.records import events as ev
 from radisim_cl.records.scorecard import Scorecard
+from radisim_cl.report.compared import html
 
 
 def change(run: Path, plan: Callable[[dict[str, Any]], object]) -> None:
@@ -150,6 +151,8 @@ def test_the_command_writes_a_file(runs: Path, shared_world: World) -> None:
     done = shared_world.cli("compare", str(runs), "--format", "json", "--out", str(runs / "made.json"))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert json.loads((runs / "made.json").read_text())["groups"][1]["curriculum"] == "other"
+    done = shared_world.cli("compare", str(runs), "--format", "html")
+    assert (done.returncode, done.stdout) == (0, html(compare(finished([str(runs)])))), done.stderr
 
 
 def refused(runs: Path, allow_different: bool = False) -> str:

@@ -115,9 +115,19 @@ def test_the_report_split_of_a_run_that_goes_on_is_sealed(done: World, tmp_path:
     lines = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
     first = next(i for i, line in enumerate(lines) if "StageFinished" in line)
     (run / "ledger.jsonl").write_text("".join(lines[: first + 1]))
-    for what in (("--benchmark", "toy", "--catalog", "toy", str(run / "export" / "1-modality")), (str(run),)):
-        told = done.cli("bench", *what, "--out", str(tmp_path / "out"))
-        assert (told.returncode, "stays sealed" in told.stderr) == (2, True)
+    told = done.cli("bench", str(run), "--out", str(tmp_path / "out"))
+    assert (told.returncode, f"stays sealed until {run} has finished" in told.stderr) == (2, True)
+    export = run / "export" / "1-modality"
+    shutil.copytree(export, tmp_path / "elsewhere")
+    weights = str(export / "open_clip_model.safetensors")
+    for model, sealed in ((str(export), True), (f"local-dir:{export}", True), (str(tmp_path / "elsewhere"), False)):
+        assert bool(subject(model).sealed) is sealed
+    for model in ("ViT-B-32", str(tmp_path / "elsewhere")):
+        assert subject(model, weights).sealed == str(run)
+    assert not subject("ViT-B-32", "openai").sealed
+    assert not subject(str(done.root / "runs" / "toy" / "export" / "1-modality")).sealed
+    told = done.cli("bench", str(export), "--benchmark", "toy", "--catalog", "toy", "--out", str(tmp_path / "out"))
+    assert (told.returncode, f"stays sealed until {run} has finished" in told.stderr) == (2, True)
     card = bench(done, str(run), "--split", "gate")
     assert (card.stage, card.split) == ("modality", "gate")
 

@@ -103,8 +103,17 @@ def test_the_report_split_is_scored_at_every_accepted_stage(done: tuple[World, P
 
 def test_starting_a_finished_run_again_is_done_at_once(done: tuple[World, Path]) -> None:
     before = (done[1] / "ledger.jsonl").read_bytes()
-    assert done[0].cli("run", "toy").returncode == 0
+    told = done[0].cli("run", "toy")
+    assert (told.returncode, "goes on with what it began with" in told.stdout) == (0, False)
     assert (done[1] / "ledger.jsonl").read_bytes() == before
+
+
+def test_what_changes_no_result_stays_as_it_began_and_that_is_said(done: tuple[World, Path]) -> None:
+    before = (done[1] / "plan.yaml").read_bytes()
+    told = done[0].cli("run", "toy", "--set", "profiles.laptop.readers=7", "--set", "profiles.laptop.save_every=9")
+    assert told.returncode == 0, told.stderr
+    assert re.findall(r"runs/toy keeps (\S+: \S+, not \S+) \(", told.stdout) == ["scale.readers: 2, not 7", "scale.save_every: 4, not 9"]
+    assert (done[1] / "plan.yaml").read_bytes() == before
 
 
 def test_log_tells_what_happened_and_status_where_it_is(done: tuple[World, Path]) -> None:

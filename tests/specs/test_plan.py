@@ -268,6 +268,12 @@ def test_the_digest_does_not_change_with_what_is_not_trained(base: Plan, text: s
     assert base.differences(other) == []
 
 
+def test_what_is_not_trained_and_differs_can_be_told(base: Plan) -> None:
+    other = make("profiles.laptop.readers=8", "profiles.laptop.patience=9.5", "profiles.laptop.save_every=7")
+    assert other.asides(base) == ["scale.patience: 9.5, not 1800.0", "scale.readers: 8, not 2", "scale.save_every: 7, not 4"]
+    assert base.asides(base) == []
+
+
 def test_the_digest_does_not_change_where_the_data_or_the_layout_of_a_file_does(here: World) -> None:
     one = make()
     (here.root / "data").rename(here.root / "moved")
@@ -627,7 +633,8 @@ def test_a_profile_scales_every_stages_learning_rate_and_the_plan_shows_it() -> 
     assert plan.digest() != make().digest()
 
 
-@pytest.mark.parametrize(("arch", "told"), [("radisim-tiny", "minutes here, to a factor of two"), ("radisim-tiny-resnet", "how long is not known")])
+@pytest.mark.parametrize(("arch", "told"), [("radisim-tiny", "minutes here, to a factor of two"), ("RN50", "how long is not known"),
+                                            ("radisim-tiny-resnet", "minutes here, to a factor of two")])
 def test_a_plan_says_how_long_or_that_it_does_not_know(arch: str, told: str) -> None:
     text = io.StringIO()
     Console(file=text, width=250).print(plan_table(make(f"profiles.laptop.model.arch={arch}")))

@@ -15,24 +15,18 @@ _REACHED = 0.4
 
 
 def estimates(spec: CurriculumSpec, batches: int, scored: int) -> Estimates:
-    """Backward passes cost two forward ones; activations are taken as 40 bytes a token, layer and channel.
+    """Backward passes cost two forward ones.
 
     A copy of the weights that a stage was entered with counts where a loss compares with it; its forward pass, a third of a step, does not.
     """
     scale = spec.scale
-    parameters, image, text = arch.size(scale.model.arch)
+    size = arch.size(scale.model.arch)
     samples = batches * scale.global_batch
-    macs = samples * 3 * (image + text) + scored * image
-    config = arch.config(scale.model.arch) if parameters else None
-    activations = 0.0
-    if config:
-        v, t = config["vision_cfg"], config["text_cfg"]
-        tokens = (v["image_size"] // v["patch_size"]) ** 2 + 1 if isinstance(v["image_size"], int) else 0
-        at_once = scale.micro_batch or scale.global_batch
-        activations = at_once * 40.0 * (tokens * v["layers"] * v["width"] + t["context_length"] * t["layers"] * t["width"])
+    macs = samples * 3 * (size.image + size.text) + scored * size.image
+    activations = (scale.micro_batch or scale.global_batch) * size.activations
     held = 4 * any(loss.entry for stage in spec.stages for loss in stage.losses)
-    return Estimates(parameters=parameters, memory_gib=round((parameters * (16 + held) + activations) / 2**30, 2),
-                     hours=round(macs / _macs_per_second() / 3600, 3) if parameters else 0.0)
+    return Estimates(parameters=size.parameters, memory_gib=round((size.parameters * (16 + held) + activations) / 2**30, 2),
+                     hours=round(macs / _macs_per_second() / 3600, 3) if size.parameters else 0.0)
 
 
 def _macs_per_second() -> float:
