@@ -21,7 +21,7 @@ from radisim_cl.corpus.corpora import COLUMNS
 from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.files import sha256_bytes, sha256_text, write_atomic
 from radisim_cl.ingest._levels import level
-from radisim_cl.ingest._protocol import About, Record, Settings, UnusableError
+from radisim_cl.ingest._protocol import About, Record, Settings, UnusableError, UnwantedError
 from radisim_cl.ingest._site import Site
 from radisim_cl.ingest._tables import Row, Table
 from radisim_cl.registry import hint, plugin
@@ -136,7 +136,7 @@ def _known(records: Iterator[Record], folder: Path, table: Table | None, licence
         if name not in COLUMNS:
             raise InputError(f"--where {name}: no column of a manifest. {hint(name, COLUMNS)}")
     for record in records:
-        told = dict(table.rows[record.files[0].relative_to(folder).as_posix()]) if table else {}
+        told = dict(table.rows.get(record.files[0].relative_to(folder).as_posix(), {})) if table and record.files else {}
         facts = {**record.facts, **{c: v for c, v in told.items() if v}}
         if any(facts.get(name, "") not in values for name, values in (where or {}).items()):
             continue
@@ -214,13 +214,15 @@ def _each(tasks: Sequence[_Task], jobs: int) -> Iterator[None]:
 
 def _one(task: _Task) -> None:
     """Writes the images of some records, then what became of them."""
-    rows, left_out = list[Row](), collections.Counter[str]()
+    rows, left_out, unwanted = list[Row](), collections.Counter[str](), collections.Counter[str]()
     for record in task.records:
         try:
             rows += _written(record, task)
         except UnusableError as e:
             left_out[str(e)] += 1
-    write_atomic(task.part, json.dumps({"rows": rows, "left out": left_out}))
+        except UnwantedError as e:
+            unwanted[str(e)] += 1
+    write_atomic(task.part, json.dumps({"rows": rows, "left out": left_out, "not wanted": unwanted}))
 
 
 def _written(record: Record, task: _Task) -> list[Row]:
@@ -245,10 +247,12 @@ def _written(record: Record, task: _Task) -> list[Row]:
 
 
 def _finish(tasks: Sequence[_Task], about: About, unwanted: Mapping[str, int], most_unusable: float) -> dict[str, object]:
-    out, records, reasons, frames = tasks[0].out, sum(len(t.records) for t in tasks), collections.Counter[str](), []
+    out, records, frames = tasks[0].out, sum(len(t.records) for t in tasks), []
+    reasons, unwanted = collections.Counter[str](), collections.Counter(unwanted)
     for task in tasks:
         part = json.loads(task.part.read_text())
         reasons.update(part["left out"])
+        unwanted.update(part["not wanted"])
         frames.append(pd.DataFrame(part["rows"], columns=[*COLUMNS, *EXTRA, "sha256"], dtype="str").fillna(""))
     if reasons.total() > most_unusable * records:
         each = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(8))

@@ -118,6 +118,10 @@ class UnusableError(Exception):
     """A record that cannot be read, in words that name no file and no patient; it is left out and counted."""
 
 
+class UnwantedError(Exception):
+    """A record that nobody wants, as is seen when it is read; it is counted, and against no budget."""
+
+
 def spread(depth: int, wanted: int) -> list[int]:
     """Positions of at most `wanted` slices, spread evenly over `depth`: the middles of as many equal parts."""
     n = min(depth, wanted)
