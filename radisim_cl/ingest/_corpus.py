@@ -278,6 +278,8 @@ def _card(frame: pd.DataFrame, task: _Task, about: About, records: int, counted:
         entry["structures"] = {int(k): v for k, v in about.structures.items()}
     if about.splits:
         entry["splits"] = {k: dict(v) for k, v in about.splits.items()}
+    if about.values:
+        entry["values"] = {k: dict(v) for k, v in about.values.items()}
     if about.splits.get("test") == {"report": 1.0}:
         entry["official_split"] = True
     return {

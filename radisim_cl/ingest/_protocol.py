@@ -29,6 +29,7 @@ class About:
         agreement: the data-use agreement under which it is to be had; empty where there is none.
         structures: by pixel value of the masks, the structure.
         splits: by the set's own split, the shares in which a catalog cuts it; empty: as the catalog does by itself.
+        values: by column, the set's values to those that the benchmark asks for, where it knows fewer.
     """
 
     title: str = ""
@@ -37,10 +38,17 @@ class About:
     agreement: str = ""
     structures: Mapping[int, str] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 TRAIN = {"*": {"train": 1.0}}
 """Splits of a training source."""
+OFFICIAL = {"train": {"train": 1.0}, "val": {"tune": 0.3, "gate": 0.7}, "test": {"report": 1.0}}
+"""Splits of a benchmark set that has its own."""
+TESTED = {"train": {"train": 0.6, "tune": 0.1, "gate": 0.3}, "test": {"report": 1.0}}
+"""Splits of one that has no validation split."""
+HELD = {"*": {"train": 0.1, "tune": 0.1, "gate": 0.2, "report": 0.6}}
+"""Splits of one that has no test split with labels."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ class Files:
             path = path.partition("/")[2]
         return self.by_path.get(path)
 
+    def under(self, home: Path, path: str) -> Path | None:
+        """A file by its path from a folder in this one."""
+        return self.by_path.get(f"{home.relative_to(self.folder).as_posix()}/{path}".removeprefix("./"))
+
     def named(self, name: str) -> Path | None:
         """A file by its name alone, wherever it is."""
         return self.by_name.get(name)

@@ -141,6 +141,14 @@ def _own(head: Any) -> tuple[float, float] | None:
     return None if centre is None or width is None else (float(centre), float(width))
 
 
+def place(file: Path) -> float:
+    """Where a slice lies, as series are ordered; 0 where the file cannot be read."""
+    try:
+        return _place(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER))
+    except Exception:  # the library raises what it likes at bytes that it did not expect
+        return 0.0
+
+
 def _axes(head: Any) -> tuple[F, F] | None:
     """Unit vectors, towards the patient's left, back and head, in which columns and rows rise."""
     direction = head.get("ImageOrientationPatient")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +117,20 @@ def labels(file: Path, volume: Volume, settings: Settings) -> Labels:
     Raises:
         UnusableError: as `read`, or it does not lie on the volume, or holds other values than 0 to 255.
     """
-    found = read(file, settings)
-    if found.values.shape != volume.values.shape or not np.allclose(found.affine, volume.affine, atol=1e-2):
+    image, _ = _load(file, settings)
+    found = _numbers(image, None)
+    if found.shape != volume.values.shape or not np.allclose(image.affine, volume.affine, atol=1e-2):
         raise UnusableError("a mask that does not lie on its image")
-    if not np.isin(found.values, np.arange(256)).all():
+    if found.dtype != np.uint8 and not np.isin(found, np.arange(256)).all():
         raise UnusableError("a mask whose values are not whole numbers from 0 to 255")
-    return found.values.astype(np.uint8)
+    return found.astype(np.uint8)
 
 
 def named(slices: Iterator[Picture], structures: Mapping[int, str]) -> Iterator[Picture]:
     """Pictures whose labels are the structures that their masks show."""
     for picture in slices:
         shown = [] if picture.mask is None else [structures[v] for v in np.unique(picture.mask).tolist() if v in structures]
-        yield Picture(picture.pixels, picture.mask, picture.plane, {**picture.facts, "labels": "|".join(shown)}, picture.window, picture.at)
+        yield replace(picture, facts={**picture.facts, "labels": "|".join(shown)})
 
 
 def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
@@ -151,9 +152,10 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
         raise UnusableError("not NIfTI") from e
 
 
-def _numbers(image: Any) -> F:
+def _numbers(image: Any, kind: type[np.float64] | None = np.float64) -> npt.NDArray[Any]:
+    """(x, y, z) values, as they are stored where no kind is asked for."""
     try:
-        values: F = np.asarray(image.dataobj, dtype=np.float64)
+        values = np.asarray(image.dataobj, dtype=kind)
     except Exception as e:
         raise UnusableError("shorter than its header says, or of another type") from e
     return values.reshape(values.shape[:3])

@@ -40,6 +40,6 @@ def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator
             if text(row, "q_lang") == "en" and text(row, "answer"):
                 said.setdefault(shown, []).append(f"{text(row, 'question').rstrip(' ?.')}? {text(row, 'answer').rstrip('.')}.")
         for shown, known in facts.items():
-            image = images.at(f"imgs/{shown}") or images.at(f"{home.name}/imgs/{shown}")
+            image = images.under(home, f"imgs/{shown}")
             yield Record(shown, shown, (image,) if image else (), {**known, "caption": " ".join(dict.fromkeys(said.get(shown, ())))},
                          unusable="" if image else "an image that is not there")

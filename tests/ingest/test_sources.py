@@ -245,18 +245,26 @@ FUZZED = {"pmc_oa": "pmc_oa.jsonl", "radimagenet": "RadiologyAI_train.csv", "che
           "vqa_rad": "VQA_RAD Dataset Public.json", "slake": "train.json", "mimic_cxr": "mimic-cxr-2.0.0-chexpert.csv"}
 
 
-@pytest.mark.parametrize("layout", FUZZED)
-@given(noise=st.binary(max_size=60), at=st.integers(0, 900))
-@settings(max_examples=60, deadline=None)
-def test_no_bytes_crash_the_reader_of_a_source(tmp_path_factory: pytest.TempPathFactory, layout: str, noise: bytes, at: int) -> None:
-    """Its own table with noise somewhere in it: records, or words."""
-    folder = tmp_path_factory.mktemp("noise")
-    SOURCES[layout](folder, 1)
+Whole = tuple[str, Path, Path, bytes]
+"""A source, its folder, its table, and the table's bytes."""
+
+
+@pytest.fixture(scope="module", params=FUZZED)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    layout = str(request.param)
+    folder = SOURCES[layout](tmp_path_factory.mktemp("noise"), 1)
     if layout == "mimic_cxr":
         (folder / "mimic-cxr-2.0.0-chexpert.csv.gz").unlink()
         table(folder / FUZZED[layout], [{"study_id": "50000000", **dict.fromkeys(OBSERVATIONS, "1.0")}])
     file = next(folder.rglob(FUZZED[layout]))
-    raw = file.read_bytes()
+    return layout, folder, file, file.read_bytes()
+
+
+@given(noise=st.binary(max_size=60), at=st.integers(0, 900))
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: int) -> None:
+    """Its own table with noise somewhere in it: records, or words."""
+    layout, folder, file, raw = whole
     file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
     module = plugin("radisim_cl.ingest", layout)
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name.lower().endswith(module.ENDINGS)]
