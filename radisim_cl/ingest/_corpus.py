@@ -57,6 +57,10 @@ class _Task:
     def part(self) -> Path:
         return self.out / "parts" / f"{self.number:06d}.json"
 
+    @property
+    def done(self) -> bool:
+        return self.part.is_file() and self.part.stat().st_size > 0  # a machine that lost its power can leave an empty one
+
 
 def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site, table: Table | None = None, licence: str = "",
            most_unusable: float = 0.05, jobs: int = 1, progress: Progress = lambda what, done, of: None, part: Part = Part(),
@@ -109,12 +113,12 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         size = max(1, len(records) // _BLOCKS)
         tasks = [_Task(layout, n, tuple(records[at:at + size]), settings, site, out) for n, at in enumerate(range(0, len(records), size))]
         mine = tasks[part.number - 1::part.of]
-        open_ = [t for t in mine if not t.part.is_file()]
+        open_ = [t for t in mine if not t.done]
         for done, _ in enumerate(_each(open_, jobs), len(mine) - len(open_) + 1):
             progress("records", min(done * size, len(records)), min(len(mine) * size, len(records)))
         if part.of == 1:
             return _finish(tasks, about, unwanted, most_unusable)
-        if left := sum(not t.part.is_file() for t in tasks):
+        if left := sum(not t.done for t in tasks):
             return {"open": left}
         with FileLock(_lock(out, Part())):
             return _card_of(out) or _finish(tasks, about, unwanted, most_unusable)
@@ -222,7 +226,9 @@ def _one(task: _Task) -> None:
             left_out[str(e)] += 1
         except UnwantedError as e:
             unwanted[str(e)] += 1
-    write_atomic(task.part, json.dumps({"rows": rows, "left out": left_out, "not wanted": unwanted}))
+    temporary = task.part.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"rows": rows, "left out": left_out, "not wanted": unwanted}))
+    temporary.replace(task.part)
 
 
 def _written(record: Record, task: _Task) -> list[Row]:

@@ -5,7 +5,8 @@ eurorad.org offers no export of its own; the fields are those of a case page, so
     {"case_id": 18806, "title": ..., "section": ..., "final_diagnosis": ...,
      "figures": [{"number": 1, "caption": ..., "subfigures": [{"label": "a", "caption": ..., "file": "18806_1_a.jpg"}]}]}
 
-A subfigure without a caption of its own has what its figure's says of its letter.
+A subfigure without a caption of its own has what its figure's says of its letter. The diagnosis is the case's, so a caption's level is that of its
+words alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _captions
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
+from radisim_cl.ingest._levels import level
 from radisim_cl.ingest._protocol import TRAIN, About, Record, Settings
 from radisim_cl.ingest._tables import Files, objects, text
 from radisim_cl.ingest.pmc_oa import pictures as pictures
@@ -54,7 +56,7 @@ def _record(key: str, number: str, case: dict[str, Any], figure: dict[str, Any],
     image = images.named(name.rpartition("/")[2]) if name else None
     region = _captions.told("region", caption) or _captions.told("region", f"{text(case, 'section')} {text(case, 'title')}")
     facts = {"caption": caption, "modality": kind, "anatomy": region, "plane": _captions.told("plane", caption),
-             "labels": text(case, "final_diagnosis").replace("|", "/").replace("@", " ")}
+             "level": level(caption), "labels": text(case, "final_diagnosis").replace("|", "/").replace("@", " ")}
     return Record(key, f"eurorad {number}", (image,) if image else (), facts, study=f"eurorad {number}",
                   unusable="no caption" if not caption else "" if image else "an image that is not there", unwanted=unwanted if caption else "")
 

@@ -101,9 +101,9 @@ def test_chexpert(tmp_path: Path, uncertain: str, expected: list[str], skipped: 
 def test_eurorad(tmp_path: Path) -> None:
     frame, card = ingested("eurorad", tmp_path, 2)
     assert rows(frame, "caption", "modality", "anatomy", "plane", "labels", "level") == sorted([
-        ("Axial CT of the abdomen.", "CT", "abdomen", "axial", "Anaplastic astrocytoma", "grading"),
-        ("Sagittal T2-weighted MRI of the lumbar spine.", "MR", "lumbar spine", "sagittal", "Anaplastic astrocytoma", "grading"),
-        ("MRI of the brain. Axial T1 with a mass in the left frontal lobe.", "MR", "head", "axial", "Anaplastic astrocytoma", "grading"),
+        ("Axial CT of the abdomen.", "CT", "abdomen", "axial", "Anaplastic astrocytoma", "anatomy"),
+        ("Sagittal T2-weighted MRI of the lumbar spine.", "MR", "lumbar spine", "sagittal", "Anaplastic astrocytoma", "anatomy"),
+        ("MRI of the brain. Axial T1 with a mass in the left frontal lobe.", "MR", "head", "axial", "Anaplastic astrocytoma", "diagnosis"),
         ("MRI of the brain. Coronal FLAIR, WHO grade III glioma.", "MR", "head", "coronal", "Anaplastic astrocytoma", "grading")])
     assert card["not_wanted"] == {"a caption that names no CT, MR or radiograph": 2}
     assert (frame["study"].nunique(), frame["patient"].nunique()) == (2, 2)
