@@ -103,8 +103,8 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
     if unmatched := sum(not site.patient_of(r.patient) for r in records):
         raise InputError(f"--patient {site.patient}: does not match {unmatched} of {len(records)} patients; widen it")
     keys = [site.pseudonym("study", r.key) for r in records]
-    if len(set(keys)) < len(keys):
-        raise InputError("two records have one key; series numbers, file names or ids of the table must be unique")
+    first = {key: n for n, key in reversed([*enumerate(keys)])}
+    records = [r if first[keys[n]] == n else replace(r, unusable="the key of an earlier record") for n, r in enumerate(records)]
     asked = {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""),
              "facts": sha256_text(json.dumps([(key, dict(r.facts)) for key, r in zip(keys, records, strict=True)]))}
     with _alone(out, part):
@@ -140,7 +140,9 @@ def _known(records: Iterator[Record], folder: Path, table: Table | None, licence
         if name not in COLUMNS:
             raise InputError(f"--where {name}: no column of a manifest. {hint(name, COLUMNS)}")
     for record in records:
-        told = dict(table.rows.get(record.files[0].relative_to(folder).as_posix(), {})) if table and record.files else {}
+        if table and not record.files:
+            continue
+        told = dict(table.rows.get(record.files[0].relative_to(folder).as_posix(), {})) if table else {}
         facts = {**record.facts, **{c: v for c, v in told.items() if v}}
         if any(facts.get(name, "") not in values for name, values in (where or {}).items()):
             continue

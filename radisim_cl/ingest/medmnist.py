@@ -55,7 +55,7 @@ def _named(row: npt.NDArray[Any], names: Sequence[str], file: Path) -> str:
     found = np.atleast_1d(row).ravel().tolist()
     if len(found) == 1 and found[0] in range(len(names)):
         return names[int(found[0])]
-    if len(found) == len(names) and set(found) <= {0, 1}:
+    if names is _CHEST and len(found) == len(names) and set(found) <= {0, 1}:  # the only one with several labels
         return "|".join(name for name, there in zip(names, found, strict=True) if there) or "normal"
     raise InputError(f"{file}: a label {found[:20]} that is none of {', '.join(names)}")
 

@@ -63,6 +63,15 @@ def test_medmnist(tmp_path: Path) -> None:
     assert original.shape == (6, 28, 28)
 
 
+@pytest.mark.parametrize("labels", [np.full((4, 1), 7, np.uint8), np.full((4, 2), 1, np.uint8), np.array(["x"] * 4)])
+def test_a_label_that_is_outside_the_classes_is_said(tmp_path: Path, labels: npt.NDArray[Any]) -> None:
+    images = np.zeros((4, 28, 28), dtype=np.uint8)
+    arrays: dict[str, Any] = {f"{s}_{k}": v for s in ("train", "val", "test") for k, v in (("images", images), ("labels", labels))}
+    np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
+    with pytest.raises(InputError, match="that is none of normal, pneumonia"):
+        made("medmnist", tmp_path, tmp_path.parent / "out")
+
+
 def test_medimeta(tmp_path: Path) -> None:
     frame, card = ingested("medimeta", tmp_path, 3)
     assert rows(frame, "plane", "labels") == sorted((p, o) for p in ("axial", "coronal", "sagittal") for o in ORGANS)

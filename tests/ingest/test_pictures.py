@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from _made import CANARY, jpeg, png
+from _sources import SOURCES
 from conftest import World
 from filelock import FileLock
 from hypothesis import given, settings
@@ -338,3 +339,36 @@ def test_layouts_are_modules_of_one_form() -> None:
         assert list(signature(module.pictures).parameters)[:2] == ["record", "settings"], name
         assert module.__doc__, name
     assert About() == images_layout.ABOUT
+
+
+def test_a_record_that_stands_twice_is_written_once_and_counted(tmp_path: Path) -> None:
+    png(tmp_path / "in" / "PMC1_F1.png", 0)
+    line = json.dumps({"image": "PMC1_F1.png", "caption": "CT of the chest."})
+    (tmp_path / "in" / "train.jsonl").write_text(f"{line}\n{line}\n")
+    frame, card = made("pmc_oa", tmp_path / "in", tmp_path / "out", most_unusable=0.5)
+    assert (len(frame), card["left_out"]) == (1, {"the key of an earlier record": 1})
+
+
+@pytest.mark.parametrize(("folder", "said"), [("nowhere", "nowhere is not a folder"), ("pipe:cat x", "pipe:cat x is not a folder"),
+                                              ("empty", "empty: no file that ends in .png")])
+def test_a_folder_without_pictures_is_said(world: World, folder: str, said: str) -> None:
+    (world.root / "empty").mkdir()
+    done = world.cli("ingest", "images", folder, "--out", "made", RADISIM_SALT=SECRET)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (world.root / "made").exists()
+
+
+def test_a_part_that_was_cut_to_nothing_is_done_again(tmp_path: Path) -> None:
+    whole, _ = made("images", many(tmp_path / "in", 4), tmp_path / "whole")
+    ingest("images", tmp_path / "in", tmp_path / "out", Settings(3, 20), SITE, part=Part(1, 2))
+    next((tmp_path / "out" / "parts").iterdir()).write_text("")
+    frame, _ = made("images", tmp_path / "in", tmp_path / "out")
+    pd.testing.assert_frame_equal(frame, whole)
+
+
+def test_a_table_chooses_among_what_a_layout_finds(tmp_path: Path) -> None:
+    folder = SOURCES["openi"](tmp_path / "in", 3)
+    name = "NLMCXR_png/CXR2_IM-0001-1001.png"
+    frame, card = made("openi", folder, tmp_path / "out", table=Table({name: {"split": "test"}}))
+    assert (frame["split"].tolist(), frame["anatomy"].tolist(), card["left_out"]) == (["test"], ["chest"], {})
