@@ -35,7 +35,7 @@ def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator
         for line, row in enumerate(rows(table, ("Path", *OBSERVATIONS)), 2):
             parts = row["Path"].split("/")
             if len(parts) < 3:
-                raise InputError(f"{table}:{line}  Path: {row['Path']!r} must end in <patient>/<study>/<view>.jpg")
+                raise InputError(f"{table}:{line}  Path: must end in <patient>/<study>/<view>.jpg")
             labels, unwanted = findings(row, settings, f"{table}:{line}")
             image = images.at(row["Path"])
             yield Record(row["Path"], parts[-3], (image,) if image else (), {"modality": "DR", "anatomy": "chest", "labels": labels, "split": split},

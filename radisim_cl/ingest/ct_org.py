@@ -19,7 +19,7 @@ from radisim_cl.ingest._tables import Files
 from radisim_cl.ingest.nifti import ENDINGS as ENDINGS
 
 STRUCTURES = {1: "liver", 2: "bladder", 3: "lungs", 4: "left kidney", 5: "bones", 6: "brain", 7: "right kidney"}
-ABOUT = About("CT-ORG", "https://doi.org/10.7937/tcia.2019.tt7f4v7o", "CC BY 3.0", structures=STRUCTURES, splits=TESTED)
+ABOUT = About("CT-ORG", "https://doi.org/10.7937/tcia.2019.tt7f4v7o", "CC BY 3.0 (not verified)", structures=STRUCTURES, splits=TESTED)
 _KIDNEYS, _BONES, _RIGHT_KIDNEY = 4, 5, 7
 _TEST = 21
 

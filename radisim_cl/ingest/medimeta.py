@@ -19,7 +19,7 @@ from radisim_cl.ingest._flat import pictures as pictures
 from radisim_cl.ingest._protocol import OFFICIAL, PLANES, About, Record, Settings
 from radisim_cl.ingest._tables import Files, rows
 
-ABOUT = About("LiTS organ slices of MedIMeta", "https://zenodo.org/records/7884735", "CC BY-NC-SA 4.0", splits=OFFICIAL,
+ABOUT = About("LiTS organ slices of MedIMeta", "https://zenodo.org/records/7884735", "that of its info.yaml", splits=OFFICIAL,
               values={"labels": {"left femoral head": "left femur", "right femoral head": "right femur"}})
 TASK = "tasks/organ label"
 
@@ -35,22 +35,23 @@ def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator
         raise InputError(f"{folder}: no folder organs_axial, organs_coronal or organs_sagittal with annotations.csv")
     for home in homes:
         plane = next((p for p in PLANES if home.name.endswith(p)), "")
-        names, split = _labels(home / "info.yaml"), _splits(home)
+        (names, licence), split = _info(home / "info.yaml"), _splits(home)
         for line, row in enumerate(rows(home / "annotations.csv", ("filepath", TASK)), 2):
             if row[TASK] not in names:
                 raise InputError(f"{home / 'annotations.csv'}:{line}  {TASK}: {row[TASK]!r} is not among those of info.yaml: {', '.join(names)}")
             image = images.under(home, row["filepath"])
             patient = row.get("patient_id") or row.get("original_filepath") or row["filepath"]
-            facts = {"modality": "CT", "anatomy": "abdomen", "plane": plane, "labels": names[row[TASK]],
+            facts = {"modality": "CT", "anatomy": "abdomen", "plane": plane, "labels": names[row[TASK]], "licence": licence,
                      "split": split.get(row["filepath"]) or row.get("original_split", "")}
             yield Record(f"{home.name}/{row['filepath']}", f"lits {patient}", (image,) if image else (), facts,
                          unusable="" if image else "an image that is not there")
 
 
-def _labels(file: Path) -> dict[str, str]:
+def _info(file: Path) -> tuple[dict[str, str], str]:
+    """The names of the labels by their numbers, and the licence."""
     try:
-        tasks: Any = yaml.safe_load(file.read_text())["tasks"]
-        return {str(k): str(v) for k, v in tasks[0]["labels"].items()}
+        found: Any = yaml.safe_load(file.read_text())
+        return {str(k): str(v) for k, v in found["tasks"][0]["labels"].items()}, str(found.get("license", ""))
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, IndexError, AttributeError):
         raise InputError(f"{file}: must have the names of labels under tasks[0].labels") from None
 

@@ -11,8 +11,8 @@ from typing import Any
 from radisim_cl.corpus.pack import bytes_of
 from radisim_cl.corpus.pack import pack as write_shards
 from radisim_cl.errors import InputError
-from radisim_cl.ingest._corpus import Part
 from radisim_cl.ingest._corpus import ingest as make
+from radisim_cl.ingest._parts import Part
 from radisim_cl.ingest._protocol import PLANES, UNCERTAIN, Settings
 from radisim_cl.ingest._site import Site
 from radisim_cl.ingest._tables import Table

@@ -27,8 +27,9 @@ from radisim_cl.corpus.corpora import open_corpus
 from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.ingest import _flat
 from radisim_cl.ingest import images as images_layout
-from radisim_cl.ingest._corpus import Part, ingest
+from radisim_cl.ingest._corpus import ingest
 from radisim_cl.ingest._levels import level
+from radisim_cl.ingest._parts import Part
 from radisim_cl.ingest._protocol import Picture, Record, Settings, UnusableError
 from radisim_cl.ingest._tables import Table, frame, jsonl, objects
 from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec
