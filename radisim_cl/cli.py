@@ -378,18 +378,23 @@ def ingest(
     layout: Annotated[str, typer.Argument(help="How the files are distributed: `ls layouts` lists what can be read.")],
     folder: Annotated[Path, typer.Argument(help="Where they are.")],
     out_: Annotated[Path, typer.Option("--out", help="Folder of the corpus. A second call goes on, or finds it made.")],
-    table: Annotated[Path | None, typer.Option(help="CSV with a column `path` and columns of a manifest: which files, and what is known of "
-                                                    "them.")] = None,
+    table: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet with a column `path` and columns of a manifest: which files, and "
+                                                    "what is known of them.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="What a column of the table is: `labels=label`. Repeatable.")] = None,
-    where: Annotated[list[str] | None, typer.Option(help="Rows of the table that are wanted: `modality=CT,MR`. Repeatable.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Rows of the table that are wanted, or without one, of the manifest: `modality=CT,MR`. "
+                                                         "Repeatable.")] = None,
     patient: Annotated[str, typer.Option(help="Regular expression: its first group in the native patient id, or path, is the patient.")] = "",
-    licence: Annotated[str, typer.Option(help="Where the table has none.")] = "",
+    licence: Annotated[str, typer.Option(help="Where the table has none; instead of the layout's own.")] = "",
     slices: Annotated[int, typer.Option(min=1, help="Pictures of a volume, evenly spread.")] = 7,
     size: Annotated[int, typer.Option(min=16, max=2048, help="Pixels of the longest side.")] = 256,
     plane: Annotated[str, typer.Option(help="axial, coronal or sagittal; of volumes that are stored whole.")] = "axial",
     window: Annotated[str, typer.Option(help="`auto`: the file's own, or by region in CT, or percentiles. Or `40/400`: centre and width.")] = "auto",
     most_unusable: Annotated[float, typer.Option(min=0, max=1, help="Share of volumes or images that may be left out.")] = 0.05,
+    uncertain: Annotated[str, typer.Option(help="A finding that is labelled uncertain (CheXpert, MIMIC-CXR): negative (not named), positive, or skip "
+                                                "(the picture is left out).")] = "negative",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    part: Annotated[str, typer.Option(help="Of a job array: `3/16` is the third of sixteen parts; the last one to end finishes the corpus.")] = "1/1",
+    shard_size: Annotated[str, typer.Option(help="Also write it as tar shards of this size, in `packed/`: `256MB`.")] = "",
 ) -> None:
     """Make a corpus of real images: 8-bit pictures, a manifest and a card.
 
@@ -400,8 +405,11 @@ def ingest(
     from radisim_cl.runs.ingesting import ingest as make
 
     with Bars() as progress:
-        card = make(layout, folder, out_, {"slices": slices, "size": size, "plane": plane, "window": window}, patient, table, column or [],
-                    where or [], licence, most_unusable, jobs, progress)
+        card = make(layout, folder, out_, {"slices": slices, "size": size, "plane": plane, "window": window, "uncertain": uncertain}, patient, table,
+                    column or [], where or [], licence, most_unusable, jobs, part, shard_size, progress)
+    if "open" in card:
+        out.print(f"{out_}: part {part} is done; {card['open']:,} blocks of records are left to others", highlight=False)
+        return
     out.print(f"{out_}: {card['pairs']:,} pairs of {card['patients']:,} patients; card.yaml says how", highlight=False)
 
 

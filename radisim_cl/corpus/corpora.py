@@ -123,7 +123,7 @@ def manifest(catalog: CatalogSpec, name: str) -> Path:
     return path
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path, separator: str = ",") -> pd.DataFrame:
     """All cells as text, "" where there is nothing, the same from CSV and from Parquet.
 
     Raises:
@@ -132,7 +132,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path).apply(_text)
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a manifest has a line of column names and one line a pair") from None
     except UnicodeDecodeError as e:

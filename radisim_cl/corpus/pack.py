@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import yaml
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from radisim_cl.corpus.corpora import Corpus, manifest, open_corpus, read_manifest
 from radisim_cl.errors import InputError
@@ -110,6 +111,21 @@ def pack(catalog: CatalogSpec, name: str, out: Path, shard_size: int,
     }
     write_atomic(out / "card.yaml", yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=120))
     return card
+
+
+def bytes_of(shard_size: str) -> int:
+    """Bytes of a size in words: `256MB`, `1GiB`.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(shard_size))
+    except ValidationError:
+        raise InputError(f"--shard-size {shard_size}: is no size; write it as 256MB or 1GiB") from None
+    if size < 1:
+        raise InputError(f"--shard-size {shard_size}: must be more than nothing")
+    return size
 
 
 def _name(shard: int) -> str:

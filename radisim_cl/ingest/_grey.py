@@ -50,17 +50,18 @@ def eight_bits(values: F, centre: float, width: float, size: int, spacing: Seque
         spacing: rows', columns' distance; any unit.
     """
     shown = np.clip((values - centre) / width + 0.5, 0, 1) * 255
-    resized = Image.fromarray(shown.astype(np.float32)).resize(_sides(values.shape, size, spacing), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(shown.astype(np.float32)).resize(sides(values.shape, size, spacing), Image.Resampling.BILINEAR)
     grey: npt.NDArray[np.uint8] = np.clip(np.rint(np.asarray(resized)), 0, 255).astype(np.uint8)
     return grey
 
 
 def label_map(labels: npt.NDArray[np.uint8], size: int, spacing: Sequence[float]) -> npt.NDArray[np.uint8]:
     """A mask, resized as its image is, by the nearest pixel."""
-    return np.asarray(Image.fromarray(labels).resize(_sides(labels.shape, size, spacing), Image.Resampling.NEAREST))
+    return np.asarray(Image.fromarray(labels).resize(sides(labels.shape, size, spacing), Image.Resampling.NEAREST))
 
 
-def _sides(shape: Sequence[int], size: int, spacing: Sequence[float]) -> tuple[int, int]:
+def sides(shape: Sequence[int], size: int, spacing: Sequence[float]) -> tuple[int, int]:
+    """Width and height in square pixels, the longer of them `size`."""
     height, width = shape[0] * spacing[0], shape[1] * spacing[1]
     longest = max(height, width)
     return max(1, round(width / longest * size)), max(1, round(height / longest * size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,41 @@ Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 """By the axis that they are perpendicular to: left to right, front to back, foot to head."""
 F = npt.NDArray[np.float64]
+Uncertain = Literal["negative", "positive", "skip"]
+UNCERTAIN: tuple[Uncertain, ...] = ("negative", "positive", "skip")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a set before it is read; what a card says of it.
+
+    Attributes:
+        title: of the set; empty where a layout is nobody's.
+        url: where it is to be had.
+        licence: of its images, where a table says none.
+        agreement: the data-use agreement under which it is to be had; empty where there is none.
+        structures: by pixel value of the masks, the structure.
+        splits: by the set's own split, the shares in which a catalog cuts it; empty: as the catalog does by itself.
+        values: by column, the set's values to those that the benchmark asks for, where it knows fewer.
+    """
+
+    title: str = ""
+    url: str = ""
+    licence: str = ""
+    agreement: str = ""
+    structures: Mapping[int, str] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+TRAIN = {"*": {"train": 1.0}}
+"""Splits of a training source."""
+OFFICIAL = {"train": {"train": 1.0}, "val": {"tune": 0.3, "gate": 0.7}, "test": {"report": 1.0}}
+"""Splits of a benchmark set that has its own."""
+TESTED = {"train": {"train": 0.6, "tune": 0.1, "gate": 0.3}, "test": {"report": 1.0}}
+"""Splits of one that has no validation split."""
+HELD = {"*": {"train": 0.1, "tune": 0.1, "gate": 0.2, "report": 0.6}}
+"""Splits of one that has no test split with labels."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +61,7 @@ class Settings:
         plane: in which a volume that is stored whole is cut; series are taken as they were acquired.
         window: `auto`, or `centre/width` in the units of the image (CT: Hounsfield units).
         gigabytes: a file that declares more is not read.
+        uncertain: what a finding is whose label says "uncertain": not named, named, or a reason to leave the picture out.
     """
 
     slices: int = 7
@@ -33,6 +69,7 @@ class Settings:
     plane: Plane = "axial"
     window: str = "auto"
     gigabytes: float = 4.0
+    uncertain: Uncertain = "negative"
 
 
 @dataclass(frozen=True)
@@ -44,14 +81,24 @@ class Record:
         patient: native id; likewise.
         files: in order.
         facts: columns of the manifest that are known beforehand.
-        mask: a label map of the whole of it, or None.
+        masks: label maps: one of each file, in order, or one of the whole of it.
+        study: native id, where several records make a study; empty: the record is one.
+        at: where in the file, if it is not all of it: offset and length in a tar, or the index in an array.
+        slices: labels of each slice of a volume, in the order in which they are stored; empty where they are not known one by one.
+        unusable: why it cannot be used, if that is known already; counts against the budget.
+        unwanted: why nobody wants it, such as a picture that is no radiology; counted, and against no budget.
     """
 
     key: str
     patient: str
     files: tuple[Path, ...]
-    facts: Mapping[str, str]
-    mask: Path | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    masks: tuple[Path, ...] = ()
+    study: str = ""
+    at: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+    unusable: str = ""
+    unwanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +111,7 @@ class Picture:
         plane: empty for radiographs.
         facts: columns of the manifest that the file itself tells, such as `modality`; what a table says goes before them.
         window: how grey values were made of what was measured, in words.
+        at: of a slice, its place in the volume, from the foot, the back or the left on; of the files of a series likewise.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -71,10 +119,15 @@ class Picture:
     plane: str
     facts: Mapping[str, str]
     window: str
+    at: int = 0
 
 
 class UnusableError(Exception):
     """A record that cannot be read, in words that name no file and no patient; it is left out and counted."""
+
+
+class UnwantedError(Exception):
+    """A record that nobody wants, as is seen when it is read; it is counted, and against no budget."""
 
 
 def spread(depth: int, wanted: int) -> list[int]:

@@ -16,14 +16,15 @@ import numpy.typing as npt
 import pydicom
 from pydicom.pixels.processing import apply_rescale
 
-from radisim_cl.ingest import _grey
-from radisim_cl.ingest._protocol import PLANES, F, Picture, Record, Settings, UnusableError, spread
+from radisim_cl.ingest import _flat, _grey
+from radisim_cl.ingest._protocol import PLANES, About, F, Picture, Record, Settings, UnusableError, spread
 
 # What it says of a file quotes it.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module="pydicom")
 
+ABOUT = About()
 ENDINGS = ("", ".dcm", ".dicom", ".ima")
 MODALITIES = {"CT": "CT", "MR": "MR", "CR": "DR", "DX": "DR", "DR": "DR", "RG": "DR", "MG": "DR"}
 REGIONS = {"BRAIN": "head", "SKULL": "head", "THORAX": "chest", "LSPINE": "lumbar spine", "ABDOMENPELVIS": "abdomen"}
@@ -32,7 +33,7 @@ _HEADER = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferen
            "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"]
 
 
-def records(files: Sequence[Path], folder: Path) -> Iterator[Record]:
+def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a series, or where its number was taken out, one a study or frame of reference.
 
     A file that is not DICOM is a record of its own, which cannot be read.
@@ -50,29 +51,38 @@ def records(files: Sequence[Path], folder: Path) -> Iterator[Record]:
         series.setdefault(key, []).append((place, name, file, patient))
     for key, slices in series.items():
         slices.sort(key=lambda s: s[:2])
-        yield Record(key, slices[0][3], tuple(s[2] for s in slices), {})
+        yield Record(key, slices[0][3], tuple(s[2] for s in slices))
 
 
-def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
-    """The image, or slices of the series in the order in which they lie.
+def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None) -> Iterator[Picture]:
+    """The image, or slices of the series in the order in which they lie; masks are images, one of each file.
+
+    Args:
+        record: from `records`.
+        settings: how pictures are made.
+        at: places in the series that are wanted; None: evenly spread.
 
     Raises:
-        UnusableError: no pixels, a syntax that no installed decoder knows, colour, no modality, or a mask, which this layout does not read.
+        UnusableError: no pixels, a syntax that no installed decoder knows, colour, no modality, or a mask that is not of its image.
     """
-    if record.mask:
-        raise UnusableError("a mask, which is read beside NIfTI only")
-    frames = [f for file in (record.files[k] for k in spread(len(record.files), settings.slices)) for f in _frames(file, record, settings)]
-    frames = [frames[k] for k in spread(len(frames), settings.slices)]
-    for values, head in frames:
+    if record.masks and len(record.masks) != len(record.files):
+        raise UnusableError("another number of masks than of images")
+    places = spread(len(record.files), settings.slices) if at is None else at
+    frames = [(k, *f) for k in places for f in _frames(record.files[k], record, settings)]
+    frames = [frames[k] for k in spread(len(frames), settings.slices)] if at is None else frames
+    for k, values, head in frames:
         facts = {"modality": _modality(head, record), "anatomy": _anatomy(head)}
         region = record.facts.get("anatomy") or facts["anatomy"]
-        centre, width, how = _grey.window(values if _own(head) else np.stack([v for v, _ in frames if v.shape == values.shape]),
+        centre, width, how = _grey.window(values if _own(head) else np.stack([v for _, v, _ in frames if v.shape == values.shape]),
                                           facts["modality"], region, settings.window, _own(head))
         seen, plane, spacing = _oriented(values, head)
+        mask = None
+        if record.masks:
+            mask = _grey.label_map(_oriented(_flat.label_map(record.masks[k], values.shape, settings), head)[0], settings.size, spacing)
         grey = _grey.eight_bits(seen, centre, width, settings.size, spacing)
         if head.PhotometricInterpretation == "MONOCHROME1":
             grey, how = 255 - grey, f"{how}; inverted, as MONOCHROME1 asks for"
-        yield Picture(grey, None, plane, facts, how)
+        yield Picture(grey, mask, plane, facts, how, k)
 
 
 def _frames(file: Path, record: Record, settings: Settings) -> Iterator[tuple[F, Any]]:
@@ -131,6 +141,14 @@ def _own(head: Any) -> tuple[float, float] | None:
     return None if centre is None or width is None else (float(centre), float(width))
 
 
+def place(file: Path) -> float:
+    """Where a slice lies, as series are ordered; 0 where the file cannot be read."""
+    try:
+        return _place(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER))
+    except Exception:  # the library raises what it likes at bytes that it did not expect
+        return 0.0
+
+
 def _axes(head: Any) -> tuple[F, F] | None:
     """Unit vectors, towards the patient's left, back and head, in which columns and rows rise."""
     direction = head.get("ImageOrientationPatient")
@@ -142,14 +160,15 @@ def _axes(head: Any) -> tuple[F, F] | None:
 
 
 def _place(head: Any) -> float:
-    """Where a slice lies along the normal of its series; its number where it does not say."""
+    """Where a slice lies along the normal of its series, from the right, front or foot on; its number where it does not say."""
     axes, position = _axes(head), head.get("ImagePositionPatient")
     if axes is None or position is None:
         return float(head.get("InstanceNumber") or 0)
-    return float(np.cross(*axes) @ np.array(position, dtype=np.float64))
+    normal = np.cross(*axes)
+    return float(normal @ np.array(position, dtype=np.float64) * np.sign(normal[np.abs(normal).argmax()]))
 
 
-def _oriented(values: F, head: Any) -> tuple[npt.NDArray[Any], str, tuple[float, float]]:
+def _oriented(values: npt.NDArray[Any], head: Any) -> tuple[npt.NDArray[Any], str, tuple[float, float]]:
     """The pixels as they are looked at, the plane, and the distances of rows and columns.
 
     Columns rise towards the left of the patient, or in a sagittal plane towards the back; rows towards the back, or the foot.

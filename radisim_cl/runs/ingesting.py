@@ -8,32 +8,48 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from radisim_cl.corpus.pack import bytes_of
+from radisim_cl.corpus.pack import pack as write_shards
 from radisim_cl.errors import InputError
-from radisim_cl.ingest._corpus import Site, Table
 from radisim_cl.ingest._corpus import ingest as make
-from radisim_cl.ingest._protocol import PLANES, Settings
+from radisim_cl.ingest._parts import Part
+from radisim_cl.ingest._protocol import PLANES, UNCERTAIN, Settings
+from radisim_cl.ingest._site import Site
+from radisim_cl.ingest._tables import Table
 from radisim_cl.registry import hint
+from radisim_cl.specs.catalog import CatalogSpec, CorpusSpec
 
 _SALT = 16
 """Characters that a secret has at least."""
 
 
 def ingest(layout: str, folder: Path, out: Path, settings: Mapping[str, Any], patient: str, table: Path | None, columns: Sequence[str],
-           where: Sequence[str], licence: str, most_unusable: float, jobs: int, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Checks what was asked for, and makes the corpus.
+           where: Sequence[str], licence: str, most_unusable: float, jobs: int, part: str, shard_size: str,
+           progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Checks what was asked for, and makes the corpus; with a size of shards, also `packed/` in it.
 
     Raises:
-        InputError: no secret, a window or pattern that is none, or anything of `radisim_cl.ingest`.
+        InputError: no secret, a window, pattern, part or size that is none, or anything of `radisim_cl.ingest`.
     """
     of = site(patient)
     if settings["plane"] not in PLANES:
         raise InputError(f"--plane {settings['plane']}: {hint(settings['plane'], PLANES)}")
     if settings["window"] != "auto" and not re.fullmatch(r"-?\d+(\.\d+)?/\d*[1-9]\d*(\.\d+)?", settings["window"]):
         raise InputError(f"--window {settings['window']}: is neither `auto` nor centre/width, as in 40/400")
-    known = Table.read(table, _pairs("--column", columns), {c: v.split(",") for c, v in _pairs("--where", where).items()}) if table else None
-    if table is None and (columns or where):
-        raise InputError("--column and --where are about a table; give it with --table")
-    return make(layout, folder, out, Settings(**settings), of, known, licence, most_unusable, jobs, progress)
+    if settings["uncertain"] not in UNCERTAIN:
+        raise InputError(f"--uncertain {settings['uncertain']}: {hint(settings['uncertain'], UNCERTAIN)}")
+    if not re.fullmatch(r"[1-9]\d*/[1-9]\d*", part) or (share := Part(*map(int, part.split("/")))).number > share.of:
+        raise InputError(f"--part {part}: is no part of a whole, as in 3/16, the third of sixteen")
+    size = bytes_of(shard_size) if shard_size else 0
+    rows = {c: v.split(",") for c, v in _pairs("--where", where).items()}
+    known = Table.read(table, _pairs("--column", columns), rows) if table else None
+    if table is None and columns:
+        raise InputError("--column is about a table; give it with --table")
+    card = make(layout, folder, out, Settings(**settings), of, known, licence, most_unusable, jobs, progress, share, None if table else rows)
+    if size and "open" not in card:
+        whole = CatalogSpec(name="ingested", root=str(out.resolve()), corpora={out.name: CorpusSpec(manifest="manifest.parquet")})
+        write_shards(whole, out.name, out / "packed", size, progress)
+    return card
 
 
 def site(patient: str) -> Site:

@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import COLUMNS
+from radisim_cl.corpus.pack import bytes_of
 from radisim_cl.corpus.pack import pack as write
 from radisim_cl.corpus.shards import samples, shards
 from radisim_cl.errors import InputError
 from radisim_cl.files import write_atomic
-from radisim_cl.ingest._corpus import Site
+from radisim_cl.ingest._site import Site
 from radisim_cl.runs.embedded import ready
 from radisim_cl.runs.ingesting import site
 from radisim_cl.specs.catalog import load_catalog
@@ -33,13 +33,7 @@ def pack(name: str, out: Path, catalog: str, shard_size: str, progress: Progress
     Raises:
         InputError: a size that is none, or anything of `radisim_cl.corpus.pack`.
     """
-    try:
-        size = int(TypeAdapter(ByteSize).validate_python(shard_size))
-    except ValidationError:
-        raise InputError(f"--shard-size {shard_size}: is no size; write it as 256MB or 1GiB") from None
-    if size < 1:
-        raise InputError(f"--shard-size {shard_size}: must be more than nothing")
-    return write(ready(load_catalog(catalog, Path())), name, out, size, progress)
+    return write(ready(load_catalog(catalog, Path())), name, out, bytes_of(shard_size), progress)
 
 
 def index(folder: Path, out: Path, patient: str, licence: str, progress: Progress) -> dict[str, Any]:

@@ -7,10 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
+from _benchmarks import BENCHMARKS
+from _made import png
+from _sources import SOURCES
 from conftest import REAL
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +47,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reader")
 
 
+def distributed(name: str, folder: Path) -> None:
+    """Small files in the layout that a command of the pages reads."""
+    if name in SOURCES or name in BENCHMARKS:
+        folder.mkdir(parents=True)
+        {**SOURCES, **BENCHMARKS}[name](folder, 3)
+        return
+    picture = png(folder / "train" / "normal" / "a.png", 0)
+    if name == "webdataset":
+        with tarfile.open(folder / "0.tar", "w") as tar:
+            tar.add(picture, "a.png")
+    (folder.parent / f"{name}.jsonl").write_text('{"file": "train/normal/a.png", "report": "CT of the chest", "who": "Doe"}\n')
+
+
 @pytest.mark.parametrize("command", of_kind("make"))
 def test_make_targets_exist(command: str) -> None:
     done = subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True)
@@ -53,6 +70,8 @@ def test_make_targets_exist(command: str) -> None:
 def test_commands_do_what_they_say(command: str, place: Path) -> None:
     if any(word in command for word in ("open_sample", "open_volumes", "$RADISIM_REAL")) and not REAL:
         pytest.skip("RADISIM_REAL does not name the open sample's folder")
+    if data := re.search(r" (data/(\w+)) ", command):
+        distributed(data[2], place / data[1])
     line, _, target = command.partition(" > ")
     words = shlex.split(os.path.expandvars(line))[1:]
     if words[0] in ("run", "plan", "validate", "ablate") and "--profile" not in words:

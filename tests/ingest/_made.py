@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -59,4 +60,23 @@ def dicom(path: Path, pixels: npt.NDArray[Any], **tags: Any) -> Path:
         else:
             setattr(ds, name, value)
     ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def grey(seed: int, shape: tuple[int, int] = (24, 32)) -> npt.NDArray[np.uint8]:
+    """(h, w) noise, another for each seed."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png(path: Path, seed: int, shape: tuple[int, int] = (24, 32)) -> Path:
+    """A grey picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey(seed, shape)).save(path, "PNG")
+    return path
+
+
+def jpeg(path: Path, seed: int, shape: tuple[int, int] = (24, 32)) -> Path:
+    """A grey picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey(seed, shape)).save(path, "JPEG")
     return path

@@ -24,8 +24,10 @@ from radisim_cl.errors import InputError
 from radisim_cl.ingest import _corpus
 from radisim_cl.ingest import dicom as dicom_layout
 from radisim_cl.ingest import nifti as nifti_layout
-from radisim_cl.ingest._corpus import Site, Table, ingest
+from radisim_cl.ingest._corpus import ingest
 from radisim_cl.ingest._protocol import PLANES, Picture, Plane, Record, Settings, UnusableError, spread
+from radisim_cl.ingest._site import Site
+from radisim_cl.ingest._tables import Table
 
 SITE = Site("a secret of the site")
 ONE = Settings(slices=1, size=20)
@@ -38,7 +40,7 @@ def made(layout: str, folder: Path, out: Path, **changes: object) -> tuple[pd.Da
 
 
 def read(module: object, *files: Path, asked: Settings = ONE, **facts: str) -> list[Picture]:
-    return list(module.pictures(Record("key", "patient", files[:1], facts, files[1] if len(files) > 1 else None), asked))  # type: ignore[attr-defined]
+    return list(module.pictures(Record("key", "patient", files[:1], facts, files[1:]), asked))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "PSR", "SAL", "ILA"])
@@ -93,7 +95,7 @@ def test_a_mask_is_cut_and_resized_with_its_image(tmp_path: Path) -> None:
 
 def test_a_mask_is_not_taken_for_a_slice_of_a_series(tmp_path: Path) -> None:
     image = dicom(tmp_path / "d.dcm", np.eye(8))
-    with pytest.raises(UnusableError, match="read beside NIfTI only"):
+    with pytest.raises(UnusableError, match="a mask that cannot be decoded"):
         read(dicom_layout, image, nifti(tmp_path / "m.nii", body().astype(np.uint8)))
 
 
@@ -191,7 +193,7 @@ def test_slices_lie_in_the_order_of_their_places_and_frames_are_slices(tmp_path:
     for k, n in enumerate(numbers):
         dicom(tmp_path / f"{k}", np.full((8, 8), 100 * n), ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ImagePositionPatient=[0, 0, n],
               WindowCenter=250, WindowWidth=500, InstanceNumber=k)
-    (record,) = dicom_layout.records(sorted(tmp_path.iterdir()), tmp_path)
+    (record,) = dicom_layout.records(sorted(tmp_path.iterdir()), tmp_path, ONE)
     assert [int(p.pixels[0, 0]) for p in dicom_layout.pictures(record, Settings(5, 20))] == [51, 102, 153, 204, 255]
     frames = read(dicom_layout, dicom(tmp_path / "many", np.arange(40).reshape(10, 2, 2) * 100), asked=Settings(3, 20))
     assert len(frames) == 3
@@ -332,7 +334,7 @@ def test_no_bytes_crash_a_reader(noise: bytes, at: int) -> None:
         for module, file in ((nifti_layout, nifti(folder / "v.nii", body())), (dicom_layout, dicom(folder / "d.dcm", np.eye(8)))):
             raw = file.read_bytes()
             file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
-            for record in module.records([file], folder):
+            for record in module.records([file], folder, ONE):
                 try:
                     pictures = list(module.pictures(record, Settings(2, 16, gigabytes=0.01)))
                 except UnusableError:

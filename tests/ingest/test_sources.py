@@ -1,0 +1,297 @@
+"""Training sources in the layout in which they are distributed: every field, and nothing private."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from _made import CANARY, dicom, jpeg, png
+from _sources import NAME, REPORT, SOURCES, XML, table
+from conftest import REAL, real
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from test_ingest import made
+from test_pictures import nothing_private
+
+from radisim_cl.errors import InputError
+from radisim_cl.ingest import _captions
+from radisim_cl.ingest._chexpert import OBSERVATIONS
+from radisim_cl.ingest._protocol import Settings
+from radisim_cl.registry import plugin
+
+Facts = dict[str, list[str]]
+
+
+def ingested(name: str, tmp_path: Path, n: int = 6, **changes: object) -> tuple[pd.DataFrame, dict[str, object]]:
+    (tmp_path / "in").mkdir(parents=True)
+    return made(name, SOURCES[name](tmp_path / "in", n), tmp_path / "out", **{"settings": Settings(size=64)} | changes)
+
+
+def rows(frame: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
+    return sorted(set(frame[list(columns)].itertuples(index=False, name=None)))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_private_leaves_a_source(name: str, tmp_path: Path) -> None:
+    frame, card = ingested(name, tmp_path)
+    nothing_private(tmp_path / "out", NAME)
+    assert card["left_out"] == {}
+    assert card["licences"]
+    assert str(card["url"]).startswith("https://")
+    assert set(frame["licence"]) == set(card["licences"])  # type: ignore[call-overload]
+    assert all(np.asarray(Image.open(tmp_path / "out" / image)).dtype == np.uint8 for image in frame["image"])
+    assert (frame["level"] != "")[frame["caption"] != ""].all()
+
+
+def test_pmc_oa(tmp_path: Path) -> None:
+    frame, card = ingested("pmc_oa", tmp_path)
+    assert rows(frame, "caption", "modality", "anatomy", "plane", "level") == [
+        ("Axial CT of the abdomen.", "CT", "abdomen", "axial", "anatomy"), ("CT scan.", "CT", "", "", "modality"),
+        ("Chest radiograph with right pleural effusion.", "DR", "chest", "", "diagnosis"),
+        ("Contrast-enhanced MRI shows a WHO grade II glioma.", "MR", "", "", "grading"),
+        ("Coronal CT shows the left kidney.", "CT", "abdomen", "coronal", "localization"),
+        ("Sagittal T2-weighted MRI of the lumbar spine.", "MR", "lumbar spine", "sagittal", "anatomy")]
+    assert card["patients"] == 6
+
+
+def test_figures_that_nobody_wants_are_counted_by_reason(tmp_path: Path) -> None:
+    folder, captions = tmp_path / "in", ["Histology of the tumour.", "CT and MRI of the liver.", "(A) CT at baseline. (B) CT after a year.",
+                                         "CT of the chest.", "CT of the liver.", ""]
+    for k in range(6):
+        pixels = np.full((100, 120), 90, dtype=np.uint8)
+        pixels[:, 58:62] = 255 if k == 4 else 90
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels + np.uint8(k if k != 4 else 0)).save(folder / "images" / f"PMC{k}_F1.png")
+    lines = [{"image": f"PMC{k}_F1.png", "caption": c} for k, c in enumerate(captions)]
+    lines.append({"image": "PMC9_F1.png", "caption": "CT of the head."})
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    frame, card = made("pmc_oa", folder, tmp_path / "out", most_unusable=0.5)
+    assert card["not_wanted"] == {"a caption that names no CT, MR or radiograph": 1, "a caption that names several kinds of image": 1,
+                                  "a figure of several panels, by its caption": 1, "a figure of several panels, by a white band across it": 1}
+    assert card["left_out"] == {"no caption": 1, "an image that is not there": 1}
+    assert frame["caption"].tolist() == ["CT of the chest."]
+    assert frame["split"].tolist() == ["train"]
+
+
+def test_radimagenet(tmp_path: Path) -> None:
+    frame, card = ingested("radimagenet", tmp_path, 25)
+    assert rows(frame, "modality", "anatomy", "labels") == [
+        ("CT", "abdomen", "bladder pathology"), ("CT", "chest", "normal"), ("MR", "head", "normal"), ("MR", "knee", "acl pathology")]
+    assert card["not_wanted"] == {"ultrasound": 5}
+    assert card["by_split"] == {"train": 12, "val": 4, "test": 4}
+    assert card["agreement"] == "RadImageNet's research use agreement"
+
+
+@pytest.mark.parametrize(("uncertain", "expected", "skipped"), [
+    ("negative", ["", "cardiomegaly|pleural effusion", "normal", "pneumonia"], 0), ("skip", ["cardiomegaly|pleural effusion", "normal"], 4),
+    ("positive", ["cardiomegaly|pleural effusion", "edema|pneumonia", "normal", "pneumonia"], 0)])
+def test_chexpert(tmp_path: Path, uncertain: str, expected: list[str], skipped: int) -> None:
+    frame, card = ingested("chexpert", tmp_path, 4, settings=Settings(size=64, uncertain=uncertain))  # type: ignore[arg-type]
+    assert rows(frame, "labels") == [(e,) for e in expected]
+    assert rows(frame, "modality", "anatomy", "split") in ([("DR", "chest", "train")], [("DR", "chest", "train"), ("DR", "chest", "val")])
+    assert len(frame) == 2 * frame["study"].nunique() == 2 * frame["patient"].nunique()
+    assert card["not_wanted"] == ({"an uncertain finding": skipped} if skipped else {})
+    assert card["agreement"] == "Stanford University Dataset Research Use Agreement"
+
+
+def test_eurorad(tmp_path: Path) -> None:
+    frame, card = ingested("eurorad", tmp_path, 2)
+    assert rows(frame, "caption", "modality", "anatomy", "plane", "labels", "level") == sorted([
+        ("Axial CT of the abdomen.", "CT", "abdomen", "axial", "Anaplastic astrocytoma", "anatomy"),
+        ("Sagittal T2-weighted MRI of the lumbar spine.", "MR", "lumbar spine", "sagittal", "Anaplastic astrocytoma", "anatomy"),
+        ("MRI of the brain. Axial T1 with a mass in the left frontal lobe.", "MR", "head", "axial", "Anaplastic astrocytoma", "diagnosis"),
+        ("MRI of the brain. Coronal FLAIR, WHO grade III glioma.", "MR", "head", "coronal", "Anaplastic astrocytoma", "grading")])
+    assert card["not_wanted"] == {"a caption that names no CT, MR or radiograph": 2}
+    assert (frame["study"].nunique(), frame["patient"].nunique()) == (2, 2)
+
+
+SAID = "Right lower lobe pneumonia. There is a consolidation in the right lower lobe of . The heart is normal in size."
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".dcm"])
+def test_mimic_cxr(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "in").mkdir()
+    SOURCES["mimic_cxr"](tmp_path / "in", 6)
+    if ending == ".dcm":
+        for image in (tmp_path / "in").rglob("*.jpg"):
+            dicom(image.with_suffix(".dcm"), np.asarray(Image.open(image)), Modality="CR")
+            image.unlink()
+    frame, card = made("mimic_cxr", tmp_path / "in", tmp_path / "out", settings=Settings(size=64))
+    assert rows(frame, "split", "labels", "caption", "modality", "anatomy") == [
+        ("test", "normal", "", "DR", "chest"), ("test", "pneumonia", "", "DR", "chest"), ("train", "normal", SAID, "DR", "chest"),
+        ("train", "pneumonia", SAID, "DR", "chest"), ("val", "normal", SAID, "DR", "chest"), ("val", "pneumonia", SAID, "DR", "chest")]
+    assert (len(frame), frame["study"].nunique(), frame["patient"].nunique(), card["captions"]) == (12, 6, 6, 8)
+    assert card["agreement"] == "PhysioNet Credentialed Health Data Use Agreement 1.5.0"
+    assert set(frame["window"].str[:6]) == {"8 bits" if ending == ".jpg" else "percen"}
+    nothing_private(tmp_path / "out", NAME)
+
+
+def test_openi(tmp_path: Path) -> None:
+    frame, _ = ingested("openi", tmp_path, 3)
+    assert rows(frame, "caption", "labels", "modality", "anatomy", "level") == [
+        ("Mild cardiomegaly. The heart is enlarged. lungs are clear.", "cardiomegaly|lung", "DR", "chest", "grading")]
+    assert (len(frame), frame["study"].nunique(), frame["patient"].nunique()) == (6, 3, 3)
+
+
+def test_vqa_rad(tmp_path: Path) -> None:
+    frame, card = ingested("vqa_rad", tmp_path, 3)
+    said = "What modality is used? MRI. How many lesions are there? 3."
+    assert rows(frame, "caption", "modality", "anatomy", "level") == [
+        (said, "CT", "abdomen", "diagnosis"), (said, "DR", "chest", "diagnosis"), (said, "MR", "head", "diagnosis")]
+    assert card["licences"] == ["CC0 1.0"]
+
+
+def test_slake(tmp_path: Path) -> None:
+    frame, _ = ingested("slake", tmp_path, 3)
+    said = "Which organ is abnormal? Left lung."
+    assert rows(frame, "caption", "modality", "anatomy", "split") == [
+        (said, "CT", "abdomen", "val"), (said, "DR", "chest", "train"), (said, "MR", "head", "test")]
+
+
+@pytest.mark.parametrize(("caption", "expected"), [
+    ("(A) Axial CT. (B) Coronal CT.", {"a": "Axial CT.", "b": "Coronal CT."}), ("A: CT. B: MRI.", {"a": "CT.", "b": "MRI."}),
+    ("Liver. (a, b) CT; (c) MRI", {"a": "Liver. CT", "b": "Liver. CT", "c": "Liver. MRI"}),
+    ("(A–C) CT. (D) MRI.", dict.fromkeys("abc", "CT.") | {"d": "MRI."}),
+    ("Axial CT (a) and coronal CT (b)", {"a": "Axial CT", "b": "and coronal CT"}), ("CT of the chest (arrow).", {}),
+    ("Vitamin (B) deficiency on CT.", {}),
+    ("a) T1. b) T2.", {"a": "T1.", "b": "T2."}), ("", {})])
+def test_a_caption_is_split_by_the_letters_of_its_panels(caption: str, expected: dict[str, str]) -> None:
+    assert _captions.panels(caption) == expected
+
+
+@pytest.mark.parametrize(("caption", "expected"), [
+    ("CT", "CT"), ("cta of the neck", "CT"), ("Computed tomography", "CT"), ("T2w FLAIR", "MR"), ("X-ray", "DR"), ("CXR", "DR"), ("MR and CT", ""),
+    ("PET/CT", ""), ("Photograph of the patient", ""), ("direct", ""), ("Ultrasound", ""), ("angiography", "")])
+def test_the_kind_of_image_is_what_a_caption_names(caption: str, expected: str) -> None:
+    assert _captions.modality(caption)[0] == expected
+
+
+def test_a_white_band_between_panels_is_seen_and_a_white_border_is_not() -> None:
+    grey = np.full((200, 300), 100, dtype=np.uint8)
+    banded, bordered, dark = grey.copy(), grey.copy(), grey.copy()
+    banded[98:102] = 255
+    bordered[:60] = 255
+    dark[98:102] = 0
+    assert [_captions.compound(x) for x in (grey, banded, banded.T, bordered, dark)] == [False, True, True, False, False]
+
+
+def test_sections_of_a_report() -> None:
+    found = _captions.sections(REPORT)
+    assert list(found) == ["EXAMINATION", "INDICATION", "FINDINGS", "IMPRESSION"]
+    assert found["IMPRESSION"] == "Right lower lobe pneumonia."
+    assert _captions.sections("nothing said") == {}
+
+
+WRONG = [
+    ("pmc_oa", "pmc_oa.jsonl", "{", "pmc_oa.jsonl:1: no JSON"),
+    ("pmc_oa", "pmc_oa.jsonl", '{"caption": "x"}', "pmc_oa.jsonl:1  image: must name a file"),
+    ("pmc_oa", "other.txt", "", "no file pmc_oa.jsonl"),
+    ("radimagenet", "RadiologyAI_train.csv", "filename\nx.png\n", "RadiologyAI_train.csv:2  filename: 'x.png' must"),
+    ("radimagenet", "x.csv", "", "no file RadiologyAI_train.csv"),
+    ("radimagenet", "RadiologyAI_train.csv", "name\nx\n", "no column 'filename'"),
+    ("chexpert", "train.csv", "", "is empty"),
+    ("chexpert", "x.csv", "", "no file train.csv or valid.csv or test.csv"),
+    ("eurorad", "1.json", "[1]", r"1.json\[0\]: must be an object with fields"),
+    ("eurorad", "1.json", "{}", "case_id: must be the number"),
+    ("eurorad", "1.json", '{"case_id": 1, "figures": 3}', "figures: must be a list of objects"),
+    ("eurorad", "x", "", r"no file that ends in \.json"),
+    ("mimic_cxr", "x", "", "no file mimic-cxr-2.0.0-metadata.csv or"),
+    ("openi", "1.xml", "<a>", "no XML"),
+    ("openi", "x", "", r"no file that ends in \.xml"),
+    ("openi", "1.xml", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
+    ("vqa_rad", "qa.csv", "image\nx\n", "no column 'image_organ'"),
+    ("vqa_rad", "VQA_RAD Dataset Public.json", '[{"image_name": "x", "image_organ": "ARM"}]', "question 1: image_name must name a file and image"),
+    ("slake", "train.json", '[{"img_name": "x", "modality": "PET"}]', "modality be one of CT, MRI, X-Ray, not 'PET'"),
+    ("slake", "x", "", "no file train.json"),
+]
+
+
+@pytest.mark.parametrize(("layout", "name", "text", "said"), WRONG, ids=[f"{w[0]} {w[3][:30]}" for w in WRONG])
+def test_what_is_not_in_a_source_s_form_is_said(tmp_path: Path, layout: str, name: str, text: str, said: str) -> None:
+    png(tmp_path / "in" / "images" / "x.png", 0)
+    (tmp_path / "in" / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        made(layout, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_that_is_none_is_said_with_its_line(tmp_path: Path) -> None:
+    folder = SOURCES["chexpert"](tmp_path / "in", 2) / "CheXpert-v1.0-small"
+    (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("-1.0", "perhaps"))
+    with pytest.raises(InputError, match=r"train.csv:4: Edema: 'perhaps' must be 1\.0, 0\.0, -1\.0 or empty"):
+        made("chexpert", tmp_path / "in", tmp_path / "out")
+
+
+def test_images_that_are_not_there_count_against_the_budget(tmp_path: Path) -> None:
+    folder = SOURCES["chexpert"](tmp_path / "in", 10)
+    next(folder.rglob("*frontal.jpg")).unlink()
+    _, card = made("chexpert", folder, tmp_path / "out")
+    assert card["left_out"] == {"an image that is not there": 1}
+
+
+def test_a_table_cannot_lead_a_source_out_of_its_folder(tmp_path: Path) -> None:
+    jpeg(tmp_path / "MR" / "brain" / "normal" / "x.png", 0)
+    folder = SOURCES["radimagenet"](tmp_path / "in", 20)
+    table(folder / "RadiologyAI_test.csv", [{"filename": f"../{'../' * k}MR/brain/normal/x.png", "label": ""} for k in range(1)])
+    _, card = made("radimagenet", folder, tmp_path / "out", most_unusable=0.5)
+    assert card["left_out"] == {"an image that is not there": 1}
+
+
+FUZZED = {"pmc_oa": "pmc_oa.jsonl", "radimagenet": "RadiologyAI_train.csv", "chexpert": "train.csv", "eurorad": "18000.json", "openi": "1.xml",
+          "vqa_rad": "VQA_RAD Dataset Public.json", "slake": "train.json", "mimic_cxr": "mimic-cxr-2.0.0-chexpert.csv"}
+
+
+Whole = tuple[str, Path, Path, bytes]
+"""A source, its folder, its table, and the table's bytes."""
+
+
+@pytest.fixture(scope="module", params=FUZZED)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    layout = str(request.param)
+    folder = SOURCES[layout](tmp_path_factory.mktemp("noise"), 1)
+    if layout == "mimic_cxr":
+        (folder / "mimic-cxr-2.0.0-chexpert.csv.gz").unlink()
+        table(folder / FUZZED[layout], [{"study_id": "50000000", **dict.fromkeys(OBSERVATIONS, "1.0")}])
+    file = next(folder.rglob(FUZZED[layout]))
+    return layout, folder, file, file.read_bytes()
+
+
+@given(noise=st.binary(max_size=60), at=st.integers(0, 900))
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: int) -> None:
+    """Its own table with noise somewhere in it: records, or words."""
+    layout, folder, file, raw = whole
+    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
+    module = plugin("radisim_cl.ingest", layout)
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name.lower().endswith(module.ENDINGS)]
+    try:
+        found = list(module.records(files, folder, Settings()))
+    except InputError:
+        return
+    assert all(isinstance(v, str) for record in found for v in record.facts.values())
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_no_words_crash_the_readers_of_captions(words: str) -> None:
+    _captions.panels(words)
+    _captions.sections(words)
+    _captions.modality(words)
+    _captions.plain(words)
+
+
+@real
+def test_the_open_sample_s_questions_become_captions(tmp_path: Path) -> None:
+    frame, card = made("vqa_rad", Path(REAL or "") / "vqa_rad", tmp_path / "out", settings=Settings())
+    assert len(frame) == 215
+    assert card["left_out"] == {}
+    assert (frame["caption"] != "").mean() > 0.95
+
+
+def test_the_fixtures_hold_the_name_that_must_not_leave() -> None:
+    assert CANARY in REPORT.format(name=CANARY)
+    assert CANARY in XML.format(name=CANARY, k=1)
