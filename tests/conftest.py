@@ -17,10 +17,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 REAL = os.environ.get("RADISIM_REAL")
 real = pytest.mark.skipif(not REAL or not Path(REAL).is_dir(), reason="RADISIM_REAL does not name the open sample's folder")
+
+settings.register_profile("untimed", deadline=None)  # no test asserts on a clock
+settings.load_profile("untimed")
 
 MODEL = {
     "embed_dim": 16,

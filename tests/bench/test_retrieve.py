@@ -128,7 +128,7 @@ def cases(draw: st.DrawFn) -> tuple[list[str], F]:
     return captions, np.array(draw(st.lists(rows, min_size=len(captions), max_size=len(captions))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(), st.sampled_from([1, 5, 2**24]))
 def test_scores_and_means_are_the_slow_references(case: tuple[list[str], F], cells: int) -> None:
     """However many rows are ranked at a time."""

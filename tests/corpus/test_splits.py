@@ -32,7 +32,7 @@ def of_patient(ids: list[str], parts: Shares, version: str = "v1") -> dict[str, 
     return {str(p): next(iter(s)) for p, s in found.items()}
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=40, database=None)
 @given(patients, shares, versions)
 def test_a_patient_is_in_one_split_and_every_split_has_a_share(ids: list[str], parts: Shares, version: str) -> None:
     found = of_patient(ids, parts, version)
@@ -40,7 +40,7 @@ def test_a_patient_is_in_one_split_and_every_split_has_a_share(ids: list[str], p
     assert all(parts[s] > 0 for s in found.values())  # type: ignore[index]
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=40, database=None)
 @given(patients, patients, shares, versions)
 def test_adding_patients_moves_nobody_in_any_corpus(ids: list[str], others: list[str], parts: Shares, version: str) -> None:
     before = of_patient(ids, parts, version)

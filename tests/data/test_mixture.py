@@ -66,7 +66,7 @@ def told(pairs: list[Pair]) -> list[tuple[str, int, int, str, int]]:
     return [(p.corpus.name, p.row, p.entry, p.caption.text, p.key) for p in pairs]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_a_batch_does_not_depend_on_what_was_read_before(corpora: Corpora, order: list[int]) -> None:
     used = mixture(corpora, three())
@@ -96,7 +96,7 @@ def test_keys_of_samples_are_unique(corpora: Corpora) -> None:
     assert len(set(keys)) == len(keys)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(weights=st.lists(st.floats(1e-4, 1), min_size=1, max_size=8), batches=st.integers(0, 40), seed=st.integers(0, 2**32 - 1))
 def test_drawn_is_what_counting_gives(corpora: Corpora, weights: list[float], batches: int, seed: int) -> None:
     entries = groups([w / sum(weights) for w in weights])

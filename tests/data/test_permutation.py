@@ -19,13 +19,13 @@ def test_every_thing_comes_once(n: int) -> None:
     np.testing.assert_array_equal(np.sort(permute(np.arange(n), n, seed=7)), np.arange(n))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(n=st.integers(1, 3000), seed=st.integers(0, 2**64 - 1))
 def test_every_thing_comes_once_for_any_number_and_seed(n: int, seed: int) -> None:
     np.testing.assert_array_equal(np.sort(permute(np.arange(n), n, seed)), np.arange(n))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(2, 2000), seed=st.integers(0, 2**32), data=st.data())
 def test_a_position_is_entered_directly(n: int, seed: int, data: st.DataObject) -> None:
     at = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20))
@@ -73,7 +73,7 @@ def test_each_thing_may_have_a_number_and_a_seed_of_its_own() -> None:
     np.testing.assert_array_equal(near(at, n, seeds, 7), [near([a], m, s, 7)[0] for a, m, s in zip(at, n, seeds, strict=True)])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(n=st.integers(1, 9000), block=st.integers(1, 80), seed=st.integers(0, 2**64 - 1), data=st.data())
 def test_in_blocks_every_thing_comes_once_and_a_position_is_entered_directly(n: int, block: int, seed: int, data: st.DataObject) -> None:
     whole = near(np.arange(n), n, seed, block)
@@ -82,7 +82,7 @@ def test_in_blocks_every_thing_comes_once_and_a_position_is_entered_directly(n: 
     np.testing.assert_array_equal(near(at, n, seed, block), whole[at])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(1, 60_000), block=st.integers(1, 80), seed=st.integers(0, 2**64 - 1))
 def test_what_is_drawn_around_the_same_time_lies_in_few_blocks(n: int, block: int, seed: int) -> None:
     """Any stretch as long as the things that are mixed meets the blocks of two windows at the most, and one for the short block."""

@@ -279,7 +279,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(noise=st.binary(max_size=60), at=st.integers(0, 600))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_crash_the_reader_of_a_set(whole: Whole, noise: bytes, at: int) -> None:
     """Its own table with noise somewhere in it: records, or words."""
     layout, folder, file, raw = whole
@@ -294,7 +294,7 @@ def test_no_bytes_crash_the_reader_of_a_set(whole: Whole, noise: bytes, at: int)
 
 
 @given(noise=st.binary(min_size=1, max_size=60), at=st.integers(0, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_crash_the_reader_of_arrays(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int) -> None:
     file = tmp_path_factory.mktemp("noise") / "x.npy"
     np.save(file, np.zeros((3, 8, 8), dtype=np.uint8))

@@ -324,7 +324,7 @@ def test_remains_of_another_ingestion_are_not_mixed_with(tmp_path: Path) -> None
 
 
 @given(st.binary(max_size=400), st.integers(0, 600))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_crash_a_reader(noise: bytes, at: int) -> None:
     """Whole files with noise somewhere in them: read, or unusable; nothing else."""
     import tempfile

@@ -281,7 +281,7 @@ def test_a_table_that_cannot_be_read_is_said_with_its_line(tmp_path: Path, name:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_bytes_crash_a_reader_of_tables(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     folder = tmp_path_factory.mktemp("noise")
     for name in ("t.csv", "t.tsv", "t.jsonl", "t.json", "t.parquet", "t.xlsx"):
@@ -298,7 +298,7 @@ def test_no_bytes_crash_a_reader_of_tables(tmp_path_factory: pytest.TempPathFact
 
 
 @given(noise=st.binary(max_size=200), at=st.integers(0, 400), kind=st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "WEBP"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_bytes_crash_a_reader_of_pictures(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, kind: str) -> None:
     file = tmp_path_factory.mktemp("noise") / "x.png"
     buffer = io.BytesIO()

@@ -261,7 +261,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(noise=st.binary(max_size=60), at=st.integers(0, 900))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: int) -> None:
     """Its own table with noise somewhere in it: records, or words."""
     layout, folder, file, raw = whole
@@ -276,7 +276,7 @@ def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: i
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_words_crash_the_readers_of_captions(words: str) -> None:
     _captions.panels(words)
     _captions.sections(words)

@@ -349,7 +349,7 @@ radius = st.floats(5, 40)
 angle = st.floats(-180, 180)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(radius, radius, radius, st.floats(-0.9, 0.9), st.sampled_from(PLANES))
 def test_area_of_a_cut_ellipsoid(a: float, b: float, c: float, height: float, plane: Plane) -> None:
     radii = {"axial": (a, b, c), "sagittal": (c, a, b), "coronal": (a, c, b)}[plane]
@@ -365,7 +365,7 @@ def test_area_of_a_cut_ellipsoid(a: float, b: float, c: float, height: float, pl
 thick = st.floats(15, 35)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(thick, thick, thick, angle, angle, angle, st.sampled_from(PLANES), st.sampled_from([2.0, 4.0]))
 def test_volume_of_an_ellipsoid_by_slices(a: float, b: float, c: float, p: float, q: float, r: float, plane: Plane, power: float) -> None:
     solid = made(("muscle", Ellipsoid((3, -2, 1), (a, b, c), (p, q, r), power=power)))
@@ -398,7 +398,7 @@ solids = ellipsoids | tubes()
 shapes = st.one_of(solids, st.builds(Cut, solids, point, point), st.builds(Without, solids, solids))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(shapes, st.integers(0, 2**31))
 def test_boxes_hold_all_of_their_solid(shape: Shape, seed: int) -> None:
     low, high = np.asarray(shape.box[0]), np.asarray(shape.box[1])
@@ -409,7 +409,7 @@ def test_boxes_hold_all_of_their_solid(shape: Shape, seed: int) -> None:
     assert (within <= high + 1e-3).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tubes(), st.integers(0, 2**31))
 def test_a_tube_is_a_chain_of_balls(tube: Tube, seed: int) -> None:
     """A point is inside exactly if it is in one of the (flattened) balls whose middles lie at its feet on the segments."""
@@ -428,7 +428,7 @@ def test_a_tube_is_a_chain_of_balls(tube: Tube, seed: int) -> None:
         assert found == (max(margins) >= 0) or abs(max(margins)) < 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ellipsoids, st.integers(0, 2**31))
 def test_an_ellipsoid_lies_between_its_smallest_and_largest(shape: Ellipsoid, seed: int) -> None:
     low, high = np.asarray(shape.box[0]), np.asarray(shape.box[1])
@@ -455,7 +455,7 @@ def painted(b: Body, x: A, y: A, z: A) -> Index:
     return out
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(shapes, st.booleans()), min_size=1, max_size=5), st.sampled_from(PLANES), point,
        st.tuples(angle, angle, angle) | st.just((0.0, 0.0, 0.0)), st.floats(20, 200), st.sampled_from([8, 17, 48]))
 def test_looking_only_at_boxes_changes_nothing(solid: list[tuple[Shape, bool]], plane: Plane, centre: Point, turn: Point, width: float,
