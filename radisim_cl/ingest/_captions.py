@@ -102,14 +102,14 @@ def compound(pixels: npt.NDArray[np.uint8 | np.uint16]) -> bool:
 
 
 def sections(report: str) -> dict[str, str]:
-    """By heading in capitals, as `FINDINGS`, its text as one line; blanks where something was taken out (`___`, `XXXX`)."""
+    """By heading in capitals, as `FINDINGS`, its text as one line (`plain`)."""
     found = list(_SECTION.finditer(report))
     ends = [*(m.start() for m in found), len(report)][1:]
     return {m[1].strip(): plain(report[m.end():end]) for m, end in zip(found, ends, strict=False)}
 
 
 def plain(words: str) -> str:
-    """One line without the marks of what was taken out."""
+    """One line without the marks that de-identification leaves: underscores in MIMIC-CXR, a word of four or more X in OpenI."""
     return " ".join(re.sub(r"_{2,}|\b[xX]{4,}\b", " ", words).split())
 
 

@@ -222,7 +222,7 @@ class ProfileSpec(Spec):
     @classmethod
     def _a_number(cls, micro_batch: object) -> object:
         if micro_batch == "auto":
-            raise ValueError("a plan does not depend on the machine that makes it; take it out, call `radisim-cl micro-batch` on the machine that "
+            raise ValueError("sizes have to be tried, and planning tries nothing; take it out, call `radisim-cl micro-batch` on the machine that "
                              "will train, and write the number that it says")
         return micro_batch
 

@@ -18,6 +18,8 @@ from radisim_cl.ingest._chexpert import OBSERVATIONS
 
 NAME = "CanaryJane"
 """Where a file or folder is named."""
+GONE = "X" * 4
+"""What stands in OpenI's reports where de-identification took something out."""
 
 
 def table(path: Path, rows: Sequence[Mapping[str, object]], separator: str = ",") -> Path:
@@ -142,8 +144,8 @@ def mimic_cxr(folder: Path, n: int, ending: str = ".jpg") -> Path:
 XML = """<?xml version="1.0" encoding="utf-8"?>
 <eCitation><meta type="rr"/><uId id="CXR{k}"/><pmcId id="{k}"/>
 <MedlineCitation><Article><AuthorList><Author><LastName>{name}</LastName></Author></AuthorList>
-<Abstract><AbstractText Label="COMPARISON">None.</AbstractText><AbstractText Label="INDICATION">{name} with XXXX pain</AbstractText>
-<AbstractText Label="FINDINGS">The heart is enlarged. XXXX lungs are clear.</AbstractText>
+<Abstract><AbstractText Label="COMPARISON">None.</AbstractText><AbstractText Label="INDICATION">{name} with {GONE} pain</AbstractText>
+<AbstractText Label="FINDINGS">The heart is enlarged. {GONE} lungs are clear.</AbstractText>
 <AbstractText Label="IMPRESSION">Mild cardiomegaly.</AbstractText></Abstract></Article></MedlineCitation>
 <MeSH><major>Cardiomegaly/mild</major><major>Lung/hypoinflation</major><automatic>cardiomegaly</automatic></MeSH>
 <parentImage id="CXR{k}_IM-0001-1001"><figureId>F1</figureId></parentImage><parentImage id="CXR{k}_IM-0001-2001"><figureId>F2</figureId></parentImage>
@@ -154,7 +156,7 @@ def openi(folder: Path, n: int) -> Path:
     """Reports in XML and PNGs, two a report."""
     (folder / "ecgen-radiology").mkdir(parents=True)
     for k in range(1, n + 1):
-        (folder / "ecgen-radiology" / f"{k}.xml").write_text(XML.format(k=k, name=CANARY))
+        (folder / "ecgen-radiology" / f"{k}.xml").write_text(XML.format(GONE=GONE, k=k, name=CANARY))
         for view in (1, 2):
             png(folder / "NLMCXR_png" / f"CXR{k}_IM-0001-{view}001.png", 4000 + 2 * k + view)
     return folder

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from _benchmarks import BENCHMARKS, ORGANS, SHAPE, scan
-from _made import nifti
+from _made import nifti, reads_or_refuses
 from _sources import NAME
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,6 @@ from radisim_cl.errors import InputError
 from radisim_cl.ingest import ct_org as ct_org_layout
 from radisim_cl.ingest import mrnet as mrnet_layout
 from radisim_cl.ingest._protocol import Record, Settings, UnusableError
-from radisim_cl.registry import plugin
 from radisim_cl.specs.catalog import CorpusSpec
 
 ALL = Settings(slices=12, size=16)
@@ -282,15 +281,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @settings(max_examples=60)
 def test_no_bytes_crash_the_reader_of_a_set(whole: Whole, noise: bytes, at: int) -> None:
     """Its own table with noise somewhere in it: records, or words."""
-    layout, folder, file, raw = whole
-    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
-    module = plugin("radisim_cl.ingest", layout)
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name.lower().endswith(module.ENDINGS)]
-    try:
-        found = list(module.records(files, folder, ALL))
-    except InputError:
-        return
-    assert all(isinstance(v, str) for record in found for v in record.facts.values())
+    reads_or_refuses(whole, noise, at, ALL)
 
 
 @given(noise=st.binary(min_size=1, max_size=60), at=st.integers(0, 300))

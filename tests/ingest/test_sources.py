@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from _made import CANARY, dicom, jpeg, png
+from _made import CANARY, dicom, jpeg, png, reads_or_refuses
 from _sources import NAME, REPORT, SOURCES, XML, table
 from conftest import REAL, real
 from hypothesis import given, settings
@@ -21,7 +21,6 @@ from radisim_cl.errors import InputError
 from radisim_cl.ingest import _captions
 from radisim_cl.ingest._chexpert import OBSERVATIONS
 from radisim_cl.ingest._protocol import Settings
-from radisim_cl.registry import plugin
 
 Facts = dict[str, list[str]]
 
@@ -264,15 +263,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @settings(max_examples=60)
 def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: int) -> None:
     """Its own table with noise somewhere in it: records, or words."""
-    layout, folder, file, raw = whole
-    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
-    module = plugin("radisim_cl.ingest", layout)
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name.lower().endswith(module.ENDINGS)]
-    try:
-        found = list(module.records(files, folder, Settings()))
-    except InputError:
-        return
-    assert all(isinstance(v, str) for record in found for v in record.facts.values())
+    reads_or_refuses(whole, noise, at, Settings())
 
 
 @given(st.text(max_size=300))
