@@ -29,7 +29,7 @@ def written(c: Comparison, format_: Literal["json", "csv", "latex"]) -> str:
     shown = pd.DataFrame({
         "comparison": frame["curriculum"] + " - " + frame["reference_curriculum"], "of": frame["id"],
         "skill": [f"{a:.3f} / {b:.3f}" for a, b in zip(frame["skill"], frame["reference"], strict=True)],
-        "difference": [_interval(e) for k in c.contrasts for e in k.effects], "p (Holm)": [_p(e.p_holm) for k in c.contrasts for e in k.effects],
+        "difference": [_interval(e) for k in c.contrasts for e in k.effects], "p (Holm)": [p_value(e.p_holm) for k in c.contrasts for e in k.effects],
         "over seeds": [_seeds(e) for k in c.contrasts for e in k.effects],
     })
     caption = f"{c.benchmark} {c.version}, report split, catalog {c.catalog}. {HOW} {c.notice}".replace("%", r"\%").replace("_", r"\_")
@@ -55,7 +55,7 @@ def _contrast(k: Contrast) -> Table:
                    ("", k.reference, k.curriculum, "difference", "p", "p (Holm)", "over seeds", ""), left=(0, 7))
     for level in ("subtask", "suite", "overall"):
         for e in (e for e in k.effects if e.level == level):
-            table.add_row(e.id, f"{e.reference:.3f}", f"{e.skill:.3f}", _interval(e), _p(e.p), _p(e.p_holm), _seeds(e),
+            table.add_row(e.id, f"{e.reference:.3f}", f"{e.skill:.3f}", _interval(e), p_value(e.p), p_value(e.p_holm), _seeds(e),
                           f"undecidable: {e.undecidable}" if e.undecidable else "")
         table.add_section()
     return table
@@ -119,8 +119,9 @@ def _interval(e: Effect) -> str:
     return f"{e.difference:+.3f}" + (f" [{e.low:+.3f}, {e.high:+.3f}]" if e.low is not None else "")
 
 
-def _p(p: float | None) -> str:
-    return "-" if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+def p_value(p: float | None) -> str:
+    """0.0123; < 0.0001; a dash for nothing."""
+    return "–" if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _seeds(e: Effect) -> str:

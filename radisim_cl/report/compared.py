@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radisim_cl import __version__
-from radisim_cl.compare.formats import HOW
+from radisim_cl.compare.formats import HOW, p_value
 from radisim_cl.compare.records import Comparison
 from radisim_cl.report import compared_plots as plots
 from radisim_cl.report import compared_told as told
@@ -30,6 +30,6 @@ def html(c: Comparison) -> str:
     return page.render(
         "comparison.html.j2", version=__version__, title=f"{c.groups[0].curriculum} and others: comparison of training runs", notice=c.notice,
         sections=SECTIONS, c=c, how=HOW, lead=told.lead(c), verdicts=verdicts, not_shown=told.not_shown(c), reach=reach,
-        place=lambda x: round(50 * (1 + min(reach, max(-reach, x)) / reach), 2), held=told.held, p_value=told.p_value, seeds_told=told.seeds_told,
+        place=lambda x: round(50 * (1 + min(reach, max(-reach, x)) / reach), 2), held=told.held, p_value=p_value, seeds_told=told.seeds_told,
         decided=told.decided, sources=sources, source_heads=[f">{s}" for s in sources], forests=forests, efficiency=efficiency,
     )

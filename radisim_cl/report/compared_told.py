@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
+from radisim_cl.compare.formats import p_value
 from radisim_cl.compare.records import Comparison, Contrast, Effect, Group
 from radisim_cl.records.scorecard import Interval
 from radisim_cl.report.page import interval, number, signed, words
@@ -72,11 +73,6 @@ def subtasks(k: Contrast) -> str:
     higher, lower = ([e.id for e in tested if held(e) and (e.difference > 0) == up] for up in (True, False))
     told = [f"{way} in {words(ids)}" for way, ids in (("higher", higher), ("lower", lower)) if ids]
     return f"Of {len(tested)} subtasks, corrected by Holm, it is {' and '.join(told) if told else 'told apart in none'}."
-
-
-def p_value(p: float | None) -> str:
-    """0.0123; < 0.0001; a dash for nothing."""
-    return "–" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def seeds_told(e: Effect) -> str:

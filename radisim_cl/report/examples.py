@@ -114,7 +114,8 @@ def examples(story: Story) -> Examples:
         for source in {part.source for s in plan.benchmark.subtasks if s.id in {p.id for p in asked} for part in s.items}:
             corpora[source]
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        embedder = Embedder(build(subject(str(story.run)).spec, 0), device, autocast(plan.curriculum.scale.precision, device))
+        who = subject(str(story.run))
+        embedder = Embedder(build(who.spec, 0), device, autocast(who.precision, device))
     except (RadisimError, OSError) as e:
         return Examples(why=f"the model or the data cannot be read here: {e}")
     memory = Memory.of(embedder.digest())

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from _html import SVG, X, asked_for, faults, parsed, text
 
+from radisim_cl.compare.formats import p_value
 from radisim_cl.compare.records import Comparison, Contrast, Decided, Effect, Group, Point, RunRecord, SeedEffect
 from radisim_cl.records.scorecard import Interval
 from radisim_cl.report.compared import SECTIONS, html
-from radisim_cl.report.compared_told import lead, not_shown, p_value, subtasks, verdict
+from radisim_cl.report.compared_told import lead, not_shown, subtasks, verdict
 
 SUITES = ("modality", "anatomy", "localization", "diagnosis", "grading")
 SUBTASKS = [(f"{suite[:3]}.{i}", suite) for suite in SUITES for i in range(5)][:24]
