@@ -447,7 +447,8 @@ class CLI:
 
     def start(self, *args: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-m", "radisim_cl", *args], cwd=self.folder, env=environment(self.cache) | more, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell's background jobs ignore it
 
     def __call__(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
         started = self.start(*args, **more)
