@@ -10,6 +10,7 @@ from pathlib import Path
 
 from radisim_cl.errors import EXIT_DONE, EXIT_FAULT, EXIT_GATE
 from radisim_cl.runs.directory import state
+from radisim_cl.runs.signals import once
 
 
 def ranks(run: Path, nproc: int) -> int:
@@ -18,8 +19,7 @@ def ranks(run: Path, nproc: int) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={nproc}", "-m", "radisim_cl", "resume", str(run),
                "--no-report"]
     child = subprocess.Popen(command, env={"OMP_NUM_THREADS": threads, **os.environ})
-    for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(s, lambda *_: child.send_signal(signal.SIGTERM))
+    once(lambda _: child.send_signal(signal.SIGTERM))
     failed = child.wait() != 0
     now = state(run)
     if now.status == "finished":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from _made import CANARY, dicom, jpeg, png, reads_or_refuses
-from _sources import NAME, REPORT, SOURCES, XML, table
+from _sources import GONE, NAME, REPORT, SOURCES, XML, table
 from conftest import REAL, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -285,4 +285,4 @@ def test_the_open_sample_s_questions_become_captions(tmp_path: Path) -> None:
 
 def test_the_fixtures_hold_the_name_that_must_not_leave() -> None:
     assert CANARY in REPORT.format(name=CANARY)
-    assert CANARY in XML.format(name=CANARY, k=1)
+    assert CANARY in XML.format(GONE=GONE, name=CANARY, k=1)
