@@ -6,7 +6,7 @@ Ji et al. 2022, arXiv:2206.08023; zenodo.org/records/7262581. Numbers to 500 are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest import nifti
@@ -22,7 +22,7 @@ SPLITS = {"imagesTr": "train", "imagesVa": "val", "imagesTs": "test"}
 _LAST_CT = 500
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan."""
     found = Files(files, folder)
     for file in (f for f in files if f.parent.name in SPLITS):

@@ -6,7 +6,7 @@ Patients are not told: each picture is one of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
@@ -17,7 +17,7 @@ ABOUT = About("Br35H, brain tumour detection 2020", "https://www.kaggle.com/data
 CLASSES = {"yes": "tumour", "no": "normal"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a picture in a folder of a class."""
     for file in files:
         name = file.relative_to(folder).as_posix()

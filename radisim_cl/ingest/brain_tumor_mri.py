@@ -6,7 +6,7 @@ kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset (`glioma`, `meningi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CLASSES = {"glioma": "glioma", "glioma tumor": "glioma", "meningioma": "meningio
            "no tumor": "normal", "pituitary": "pituitary tumour", "pituitary tumor": "pituitary tumour"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a picture."""
     for record in folders.records(files, folder, settings):
         label = CLASSES.get(record.facts["labels"].lower(), "")

@@ -8,7 +8,7 @@ masks. Test sets have no public masks and are not read. CT and MR are of differe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ RANGES = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
 """Of MR, as the organizers give them."""
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a series.
 
     Raises:

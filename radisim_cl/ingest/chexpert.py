@@ -7,7 +7,7 @@ sex and age are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -21,7 +21,7 @@ ABOUT = About("CheXpert", "https://stanfordmlgroup.github.io/competitions/chexpe
               "Stanford University Dataset Research Use Agreement", splits=TRAIN)
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a view.
 
     Raises:

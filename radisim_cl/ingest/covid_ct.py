@@ -6,7 +6,7 @@ that they do not name is a patient of its own. Pictures were cut out of articles
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -22,7 +22,7 @@ CLASSES = {"CT_COVID": ("COVID", "COVID-19 pneumonia", "COVID-CT-MetaInfo.xlsx")
 _FILE, _PATIENT = ("file name", "image", "image name", "filename"), ("patient id", "patient", "patientid")
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a picture.
 
     Raises:

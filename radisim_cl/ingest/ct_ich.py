@@ -5,7 +5,7 @@ Hssayeni et al. 2020, Data 5(1):14; physionet.org/content/ct-ich/1.3.1. Slices a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ ABOUT = About("CT-ICH", "https://physionet.org/content/ct-ich/1.3.1/", "PhysioNe
 COLUMNS = ("PatientNumber", "SliceNumber", "No_Hemorrhage", "Fracture_Yes_No")
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan.
 
     Raises:

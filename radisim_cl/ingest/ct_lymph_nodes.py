@@ -6,7 +6,7 @@ none. Masks number the nodes; their axes are stored towards the left, the back a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ ENDINGS = ("", ".dcm", ".nii.gz")
 REGIONS = {"ABD": "abdomen", "MED": "chest"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a series."""
     found = Files(files, folder)
     for record in dicom.records([f for f in files if not f.name.endswith(".nii.gz")], folder, settings):

@@ -8,7 +8,7 @@ those of LiTS.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ _KIDNEYS, _BONES, _RIGHT_KIDNEY = 4, 5, 7
 _TEST = 21
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan."""
     found = Files(files, folder)
     for file in files:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _HEADER = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferen
            "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"]
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a series, or where its number was taken out, one a study or frame of reference.
 
     A file that is not DICOM is a record of its own, which cannot be read.

@@ -11,7 +11,7 @@ words alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from radisim_cl.ingest.pmc_oa import pictures as pictures
 ABOUT = About("Eurorad", "https://www.eurorad.org", "CC BY-NC-SA 4.0", splits=TRAIN)
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a subfigure; the patient is the case.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
@@ -14,7 +14,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 """By the folder's name in lower case."""
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a file: its label is its folder's name, with blanks for underscores; its split that of a folder above it."""
     for file in files:
         path = file.relative_to(folder)

@@ -5,7 +5,7 @@ What is known of them comes from a table (`--table`, with `--column path=file` w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
@@ -15,7 +15,7 @@ from radisim_cl.ingest._protocol import About, Record, Settings
 ABOUT = About()
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a file; the patient is the file, unless a table says who."""
     for file in files:
         name = file.relative_to(folder).as_posix()

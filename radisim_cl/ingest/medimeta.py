@@ -7,7 +7,7 @@ the split; `info.yaml` names the labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ ABOUT = About("LiTS organ slices of MedIMeta", "https://zenodo.org/records/78847
 TASK = "tasks/organ label"
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a slice. The three planes are of the same patients.
 
     Raises:

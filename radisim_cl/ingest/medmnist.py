@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ SETS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 """By the file's name: what is known of all its pictures, and the names of its labels."""
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a picture.
 
     Raises:

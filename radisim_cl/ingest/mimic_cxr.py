@@ -7,7 +7,7 @@ the CheXpert labeler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest import _captions, _flat, dicom
@@ -22,7 +22,7 @@ SPLITS = {"train": "train", "validate": "val", "test": "test"}
 _NAME = "mimic-cxr-2.0.0-{}.csv"
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One an image. A report is that of its study; a study without one has labels only.
 
     Raises:

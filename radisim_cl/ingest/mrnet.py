@@ -7,7 +7,7 @@ slices those of all its planes (`--where plane=sagittal` takes one); labels are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ ABOUT = About("MRNet", "https://stanfordmlgroup.github.io/competitions/mrnet/", 
 ENDINGS = (".npy",)
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a plane of an examination.
 
     Raises:

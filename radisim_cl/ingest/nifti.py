@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Volume:
         return out
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a file."""
     for file in files:
         name = file.relative_to(folder).as_posix()

@@ -7,7 +7,7 @@ images are read. Labels are the first word of each major code, as `Cardiomegaly/
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -20,7 +20,7 @@ from radisim_cl.ingest._tables import Files
 ABOUT = About("Open-i, Indiana University chest X-rays", "https://openi.nlm.nih.gov/faq", "CC BY-NC-ND 4.0", splits=TRAIN)
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One an image; the patient is the report.
 
     Raises:

@@ -8,7 +8,7 @@ Only pairs whose caption names CT, MR or a radiograph, and no other kind of imag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.corpus.blobs import Blob
@@ -22,7 +22,7 @@ ABOUT = About("PMC-OA", "https://huggingface.co/datasets/axiong/pmc_oa", "that o
 SPLITS = {"pmc_oa": "", "train": "train", "valid": "val", "test": "test"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a line; the patient is the article.
 
     Raises:

@@ -6,7 +6,7 @@ by the template set of the catalog. Patients are not told: each picture is one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -21,7 +21,7 @@ REGIONS = {"abd": "abdomen", "lung": "chest", "af": "ankle", "brain": "head"}
 """Where the folder has another word than ours."""
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a row of the tables.
 
     Raises:

@@ -6,7 +6,7 @@ picture is normal or shows something else. The test images of the challenge have
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -20,7 +20,7 @@ ENDINGS = (".dcm",)
 CLASSES = {"Normal": "normal", "No Lung Opacity / Not Normal": "other abnormality", "Lung Opacity": "pneumonia"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a patient.
 
     Raises:

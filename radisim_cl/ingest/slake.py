@@ -6,7 +6,7 @@ image. Its masks are coloured drawings and are not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -21,7 +21,7 @@ REGIONS = {"Brain": "head", "Brain_Tissue": "head", "Brain_Face": "head", "Lung"
            "Chest_mediastinal": "chest", "Abdomen": "abdomen", "Pelvic Cavity": "pelvis", "Neck": "neck"}
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One an image.
 
     Raises:

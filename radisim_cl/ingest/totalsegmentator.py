@@ -7,7 +7,7 @@ has are read, some put together (lungs of five lobes, bones). A slice's region i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ REGIONS = {"head": ("brain",), "chest": ("lungs", "heart"), "pelvis": ("bladder"
 ABOUT = About("TotalSegmentator CT", "https://zenodo.org/records/10047292", "CC BY 4.0", structures=STRUCTURES, splits=OFFICIAL)
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan.
 
     Raises:

@@ -7,7 +7,7 @@ so images have none. By its paper, heads are CT or MR, chests are radiographs, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
@@ -22,7 +22,7 @@ ORGANS = {"HEAD": ("head", ""), "CHEST": ("chest", "DR"), "ABD": ("abdomen", "CT
 """Region, and modality where there is only one."""
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One an image.
 
     Raises:

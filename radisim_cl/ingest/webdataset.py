@@ -6,7 +6,7 @@ The layout is documented at github.com/webdataset/webdataset. `corpus index` lea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.corpus.blobs import Blob
@@ -20,7 +20,7 @@ ENDINGS = (".tar",)
 IMAGES = ("png", "jpg", "jpeg", "webp")
 
 
-def records(files: Sequence[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a key. The patient is what the JSON says, or the key.
 
     Raises:
