@@ -35,7 +35,7 @@ def test_two_readers_agree_on_what_the_levels_mean() -> None:
 @real
 def test_the_rules_agree_with_readers_as_the_docs_say() -> None:
     """docs/ingest.md has these figures."""
-    captions = {row["caption"] for file in Path(REAL).glob("*/manifest.csv") for row in csv.DictReader(file.open()) if row["caption"]}
+    captions = {row["caption"] for file in Path(str(REAL)).glob("*/manifest.csv") for row in csv.DictReader(file.open()) if row["caption"]}
     ours = {sha256_text(caption)[:16]: level(caption) or "none" for caption in captions}
     assert set(ours) == set(AUDIT["caption_sha256"])
     found = [agreement([ours[key] for key in AUDIT["caption_sha256"]], AUDIT[reader].tolist()) for reader in READERS]
