@@ -64,6 +64,8 @@ def ingest(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     part: Annotated[str, typer.Option(help="Of a job array: `3/16` is the third of sixteen parts; the last one to end finishes the corpus.")] = "1/1",
     shard_size: Annotated[str, typer.Option(help="Also write it as tar shards of this size, in `packed/`: `256MB`.")] = "",
+    known: Annotated[list[Path] | None, typer.Option(help="Folder of a corpus that was ingested before: the card says how many patients and pictures "
+                                                          "it shares with this one. Repeatable.")] = None,
 ) -> None:
     """Make a corpus of real images: 8-bit pictures, a manifest and a card.
 
@@ -75,7 +77,7 @@ def ingest(
 
     with Bars() as progress:
         card = make(layout, folder, out_, {"slices": slices, "size": size, "plane": plane, "window": window, "uncertain": uncertain}, patient, table,
-                    column or [], where or [], licence, most_unusable, jobs, part, shard_size, progress)
+                    column or [], where or [], licence, most_unusable, jobs, part, shard_size, known or [], progress)
     if "open" in card:
         out.print(f"{out_}: part {part} is done; {card['open']:,} blocks of records are left to others", highlight=False)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,14 +169,19 @@ def part(image: Image.Image, frame: tuple[float, float, float, float], side: int
 
 
 def look(file: Blob) -> Looks:
-    """(FRAMES, 2) perceptual hash of each part of a picture (imagehash's `phash`); zeros where it cannot be read or shows nothing."""
-    out = np.zeros((len(FRAMES), _WORDS), dtype=np.uint64)
+    """(FRAMES, 2) perceptual hash of each part of a picture; zeros where it cannot be read or shows nothing."""
     try:
         image = picture(file)
     except (OSError, InputError):
-        return out
+        return np.zeros((len(FRAMES), _WORDS), dtype=np.uint64)
+    return looks(image, FRAMES)
+
+
+def looks(image: Image.Image, frames: Sequence[tuple[float, float, float, float]]) -> Looks:
+    """(frames, 2) perceptual hash of each part of a grey picture (imagehash's `phash`); zeros where it shows nothing."""
+    out = np.zeros((len(frames), _WORDS), dtype=np.uint64)
     if ImageStat.Stat(image).stddev[0] >= _FLAT:
-        for i, frame in enumerate(FRAMES):
+        for i, frame in enumerate(frames):
             bits = np.packbits(imagehash.phash(part(image, frame, 4 * _HASH), _HASH).hash)
             out[i] = np.pad(bits, (0, 8 * _WORDS - len(bits))).view(np.uint64)
     return out

@@ -1,28 +1,36 @@
-"""The end of an ingestion: a manifest of all that was written, and the card that says what it is."""
+"""The end of an ingestion: a manifest of all that was written, and the card that says what it is. Memory does not grow with the corpus."""
 
 from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from radisim_cl.corpus.corpora import COLUMNS
 from radisim_cl.errors import InputError
 from radisim_cl.files import write_atomic
+from radisim_cl.ingest import _checks
+from radisim_cl.ingest._checks import Checks, between, within
 from radisim_cl.ingest._protocol import About, Settings
 
 EXTRA = ("window",)
 """Columns of a manifest beside those that are read: how grey values were made."""
+_CELLS = tuple(dict.fromkeys((*COLUMNS, *EXTRA, *_checks.COLUMNS)))
+_ROWS = 50_000
+"""Of a table that are in memory at a time."""
 
 
 def finish(out: Path, parts: Sequence[Path], layout: str, settings: Settings, about: About, unwanted: Mapping[str, int], records: int,
-           most_unusable: float) -> dict[str, object]:
-    """Writes `manifest.parquet` and `card.yaml` of what the parts say.
+           most_unusable: float, known: Sequence[Path], progress: Callable[[str, int, int], None]) -> dict[str, object]:
+    """Writes `manifest.parquet`, `checks.parquet` and `card.yaml` of what the parts say.
 
     Args:
         out: of the corpus.
@@ -33,6 +41,8 @@ def finish(out: Path, parts: Sequence[Path], layout: str, settings: Settings, ab
         unwanted: by reason, records that were not read.
         records: that were.
         most_unusable: share of them that may be left out.
+        known: other corpora; what they share with this one is counted.
+        progress: called with what is being done, how many are done, and of how many.
 
     Returns:
         The card.
@@ -40,42 +50,65 @@ def finish(out: Path, parts: Sequence[Path], layout: str, settings: Settings, ab
     Raises:
         InputError: more than that were.
     """
-    reasons, unwanted, frames = collections.Counter[str](), collections.Counter(unwanted), list[pd.DataFrame]()
-    for file in parts:
-        part = json.loads(file.read_text())
-        reasons.update(part["left out"])
-        unwanted.update(part["not wanted"])
-        frames.append(pd.DataFrame(part["rows"], columns=[*COLUMNS, *EXTRA, "sha256"], dtype="str").fillna(""))
-    if reasons.total() > most_unusable * records:
-        each = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(8))
-        raise InputError(f"{reasons.total()} of {records} records cannot be used ({each}), and {most_unusable:.1%} may be left out; "
-                         "take them out of the table, or allow more with --most-unusable")
-    frame = pd.concat(frames, ignore_index=True).sort_values("id", ignore_index=True)
-    frame.drop(columns="sha256").to_parquet(out / ".manifest.tmp", index=False)
-    (out / ".manifest.tmp").replace(out / "manifest.parquet")
-    card: dict[str, object] = {
-        "name": out.name, **{k: v for k, v in (("title", about.title), ("url", about.url), ("agreement", about.agreement)) if v},
-        "licences": sorted(set(frame["licence"]) - {""}), "layout": layout, "settings": asdict(settings), "records": records,
-        "left_out": dict(reasons), "not_wanted": dict(unwanted), **_counts(frame),
-        "ids": "hashed with the site's secret; captions and labels are as the files gave them", "catalog": _entry(out.name, about),
-    }
+    with closing(_database(out / "parts" / "pictures.sqlite")) as db:
+        reasons, unwanted = collections.Counter[str](), collections.Counter(unwanted)
+        for done, file in enumerate(parts, 1):
+            part = json.loads(file.read_text())
+            reasons.update(part["left out"])
+            unwanted.update(part["not wanted"])
+            db.executemany(f"INSERT INTO pictures VALUES ({','.join('?' * len(_CELLS))})",
+                           ([row.get(c) or "" for c in _CELLS] for row in part["rows"]))
+            progress("the manifest", done, len(parts))
+        if reasons.total() > most_unusable * records:
+            each = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(8))
+            raise InputError(f"{reasons.total()} of {records} records cannot be used ({each}), and {most_unusable:.1%} may be left out; "
+                             "take them out of the table, or allow more with --most-unusable")
+        db.execute("CREATE INDEX by_id ON pictures (id)")
+        for name, columns in (("checks", _checks.COLUMNS), ("manifest", (*COLUMNS, *EXTRA))):
+            _parquet(out / f"{name}.parquet", db, columns)
+        ours = Checks.of(out)
+        card: dict[str, object] = {
+            "name": out.name, **{k: v for k, v in (("title", about.title), ("url", about.url), ("agreement", about.agreement)) if v},
+            "licences": sorted(_count(db, "licence")), "layout": layout, "settings": asdict(settings), "records": records,
+            "left_out": dict(reasons), "not_wanted": dict(unwanted), **_counts(db), "duplicates": within(ours, progress),
+            **({"shared_with": {folder.name: between(ours, Checks.of(folder), progress) for folder in known}} if known else {}),
+            "ids": "hashed with the site's secret; captions and labels are as the files gave them", "catalog": _entry(out.name, about),
+        }
     write_atomic(out / "card.yaml", yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=120))
     return card
 
 
-def _counts(frame: pd.DataFrame) -> dict[str, object]:
-    def of(column: pd.Series[str]) -> dict[str, int]:
-        return {str(k): int(v) for k, v in column[column != ""].value_counts().items()}
+def _database(file: Path) -> sqlite3.Connection:
+    """An empty table of pictures, on disk; of no worth after a crash, and so not kept safe from one."""
+    file.unlink(missing_ok=True)
+    db = sqlite3.connect(file, isolation_level=None)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute(f"CREATE TABLE pictures ({', '.join(_CELLS)})")
+    return db
 
-    twice = frame[frame["sha256"].duplicated(keep=False)]
-    return {
-        "patients": int(frame["patient"].nunique()), "pairs": len(frame), "captions": int((frame["caption"] != "").sum()),
-        "masks": int((frame["mask"] != "").sum()),
-        "duplicates": {"pictures that an earlier one is the same as": len(twice) - int(twice["sha256"].nunique()),
-                       "of them between patients": int((twice.groupby("sha256")["patient"].nunique() - 1).sum())},
-        **{f"by_{column}": of(frame[column]) for column in ("modality", "level", "split")},
-        "windows": of(frame["window"].str.replace(r":.*", "", regex=True)),
-    }
+
+def _parquet(file: Path, db: sqlite3.Connection, columns: Iterable[str]) -> None:
+    """Writes columns of all pictures, by id; whole or not at all."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    schema = pa.schema([(c, pa.string()) for c in columns])
+    rows = db.execute(f"SELECT {', '.join(schema.names)} FROM pictures INDEXED BY by_id ORDER BY id")
+    with pq.ParquetWriter(temporary, schema) as writer:
+        while some := rows.fetchmany(_ROWS):
+            writer.write_table(pa.table(list(zip(*some, strict=True)), schema=schema))
+    temporary.replace(file)
+
+
+def _count(db: sqlite3.Connection, what: str) -> dict[str, int]:
+    """How many pictures have each value of a column or expression, the most frequent first."""
+    return dict(db.execute(f"SELECT {what}, COUNT(*) FROM pictures WHERE {what} <> '' GROUP BY 1 ORDER BY 2 DESC, 1"))
+
+
+def _counts(db: sqlite3.Connection) -> dict[str, object]:
+    found, = db.execute("SELECT COUNT(DISTINCT patient), COUNT(*), TOTAL(caption <> ''), TOTAL(mask <> '') FROM pictures")
+    return {**{name: int(n) for name, n in zip(("patients", "pairs", "captions", "masks"), found, strict=True)},
+            **{f"by_{column}": _count(db, column) for column in ("modality", "level", "split")},
+            "windows": _count(db, "substr(window, 1, instr(window || ':', ':') - 1)"), "text_in_pixels": _count(db, "text")}
 
 
 def _entry(name: str, about: About) -> dict[str, object]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,11 +18,13 @@ from PIL import Image
 
 from radisim_cl.corpus.corpora import COLUMNS
 from radisim_cl.errors import InputError
-from radisim_cl.files import sha256_bytes, sha256_text
+from radisim_cl.files import sha256
 from radisim_cl.ingest._card import finish
+from radisim_cl.ingest._checks import Checks, checks
 from radisim_cl.ingest._levels import level
 from radisim_cl.ingest._parts import WHOLE, Part, alone, begun, card_of, ending
 from radisim_cl.ingest._protocol import Record, Settings, UnusableError, UnwantedError
+from radisim_cl.ingest._records import Records
 from radisim_cl.ingest._site import Site
 from radisim_cl.ingest._tables import Row, Table
 from radisim_cl.registry import hint, plugin
@@ -41,19 +45,11 @@ class _Task:
     site: Site
     out: Path
 
-    @property
-    def part(self) -> Path:
-        return self.out / "parts" / f"{self.number:06d}.json"
-
-    @property
-    def done(self) -> bool:
-        return self.part.is_file() and self.part.stat().st_size > 0  # a machine that lost its power can leave an empty one
-
 
 def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site, table: Table | None = None, licence: str = "",
            most_unusable: float = 0.05, jobs: int = 1, progress: Progress = lambda what, done, of: None, part: Part = WHOLE,
-           where: Mapping[str, Sequence[str]] | None = None) -> dict[str, object]:
-    """Makes a corpus: `images/`, `masks/`, `manifest.parquet`, `card.yaml`. Killed and called again, it goes on where it was.
+           where: Mapping[str, Sequence[str]] | None = None, known: Sequence[Path] = ()) -> dict[str, object]:
+    """Makes a corpus: `images/`, `masks/`, `manifest.parquet`, `checks.parquet`, `card.yaml`. Killed and called again, it goes on where it was.
 
     Args:
         layout: a module of this package.
@@ -68,6 +64,7 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         progress: called with what is being done, how many are done, and of how many.
         part: of several processes that write to one `out`; the one that finds all others done finishes the corpus.
         where: by column of the manifest, the values that are wanted of what the layout itself tells.
+        known: corpora that this command has made before; patients and pictures that they share with this one are counted on the card.
 
     Returns:
         The card; or `{"open": n}` where n blocks of records are left to other parts.
@@ -81,54 +78,72 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         raise InputError(f"{folder} is not a folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"--out {out} lies in {folder}, which would then hold its own copies; write it elsewhere")
-    records, unwanted = _wanted(layout, folder, table, settings, licence, where)
-    if unmatched := sum(not site.patient_of(r.patient) for r in records):
-        raise InputError(f"--patient {site.patient}: does not match {unmatched} of {len(records)} patients; widen it")
-    facts = sha256_text(json.dumps([(site.pseudonym("study", r.key), dict(r.facts)) for r in records]))
-    asked = {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": facts}
+    others = [sha256(Checks.of(other).folder / "checks.parquet") for other in known]
     with alone(out, part):
+        records, unwanted = _wanted(layout, folder, out, table, settings, site, licence, where)
+        asked = {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": records.digest,
+                 "known": others}
         if card := begun(out, part, asked):
             return card
-        size = max(1, len(records) // _BLOCKS)
-        tasks = [_Task(layout, n, tuple(records[at:at + size]), settings, site, out) for n, at in enumerate(range(0, len(records), size))]
-        mine = tasks[part.number - 1::part.of]
-        open_ = [t for t in mine if not t.done]
-        for done, _ in enumerate(_each(open_, jobs), len(mine) - len(open_) + 1):
-            progress("records", min(done * size, len(records)), min(len(mine) * size, len(records)))
-        left = sum(not t.done for t in tasks)
+        size = max(1, records.n // _BLOCKS)
+        parts = [_part(out, n) for n in range(-(-records.n // size))]
+        mine = parts[part.number - 1::part.of]
+        open_ = {n for n in range(part.number - 1, len(parts), part.of) if not _done(parts[n])}
+        tasks = (_Task(layout, n, block, settings, site, out) for n, block in enumerate(records.blocks(size)) if n in open_)
+        for done, _ in enumerate(_each(tasks, jobs), len(mine) - len(open_) + 1):
+            progress("records", min(done * size, records.n), min(len(mine) * size, records.n))
+        left = sum(not _done(p) for p in parts)
         if left and not card_of(out):  # a part that finishes the corpus writes the card before it takes away what the others have left
             return {"open": left}
         with ending(out) if part.of > 1 else nullcontext():
             if not (card := card_of(out)):
-                parts = [t.part for t in tasks]
-                card = finish(out, parts, layout, settings, module.ABOUT, unwanted, len(records), most_unusable)
+                card = finish(out, parts, layout, settings, module.ABOUT, unwanted, records.n, most_unusable, known, progress)
                 shutil.rmtree(out / "parts")
             return card
 
 
-def _wanted(layout: str, folder: Path, table: Table | None, settings: Settings, licence: str,
-            where: Mapping[str, Sequence[str]] | None) -> tuple[list[Record], collections.Counter[str]]:
+def _part(out: Path, number: int) -> Path:
+    """What became of a block of records."""
+    return out / "parts" / f"{number:06d}.json"
+
+
+def _done(part: Path) -> bool:
+    return part.is_file() and part.stat().st_size > 0  # a machine that lost its power can leave an empty one
+
+
+def _wanted(layout: str, folder: Path, out: Path, table: Table | None, settings: Settings, site: Site, licence: str,
+            where: Mapping[str, Sequence[str]] | None) -> tuple[Records, collections.Counter[str]]:
     """Records to be read, and why others are not wanted."""
-    module = plugin("radisim_cl.ingest", layout)
-    listed = module.records(_files(folder, table, module.ENDINGS), folder, settings)
-    found = list(_known(listed, folder, table, licence or module.ABOUT.licence, where))
-    records, keys = list[Record](), set[str]()
-    for record in (r for r in found if not r.unwanted):
-        records.append(replace(record, unusable="the key of an earlier record") if record.key in keys else record)
-        keys.add(record.key)
-    if not records:
-        wanted = " and is in the table" if table else " and is wanted" if found or where else ""
-        raise InputError(f"{folder}: no file that ends in {' or '.join(e for e in module.ENDINGS if e)}{wanted}")
-    return records, collections.Counter(r.unwanted for r in found if r.unwanted)
+    module, unwanted = plugin("radisim_cl.ingest", layout), collections.Counter[str]()
+
+    def wanted() -> Iterator[Record]:
+        listed = module.records(_files(folder, table, module.ENDINGS), folder, settings)
+        for record in _known(listed, folder, table, licence or module.ABOUT.licence, where):
+            if record.unwanted:
+                unwanted[record.unwanted] += 1
+            else:
+                yield record
+
+    records = Records(wanted(), site, out.parent)
+    if not records.n:
+        why = " and is in the table" if table else " and is wanted" if unwanted or where else ""
+        raise InputError(f"{folder}: no file that ends in {' or '.join(e for e in module.ENDINGS if e)}{why}")
+    if records.strangers:
+        raise InputError(f"--patient {site.patient}: does not match {records.strangers} of {records.n} patients; widen it")
+    return records, unwanted
 
 
-def _files(folder: Path, table: Table | None, endings: Sequence[str]) -> list[Path]:
+def _files(folder: Path, table: Table | None, endings: Sequence[str]) -> Iterator[Path]:
+    """Folder by folder, each in order."""
     if table is None:
-        return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")
-                      and any(p.name.lower().endswith(e) if e else not p.suffix for e in endings))
+        for home, below, names in os.walk(folder):
+            below.sort()
+            paths = (Path(home, name) for name in sorted(names) if not name.startswith("."))
+            yield from (p for p in paths if any(p.name.lower().endswith(e) if e else not p.suffix for e in endings) and p.is_file())
+        return
     if gone := [name for name in table.rows if not (folder / name).is_file() or not (folder / name).resolve().is_relative_to(folder.resolve())]:
         raise InputError(f"{len(gone)} of {len(table.rows)} files of the table are not under {folder}")
-    return [folder / name for name in sorted(table.rows)]
+    yield from (folder / name for name in sorted(table.rows))
 
 
 def _known(records: Iterator[Record], folder: Path, table: Table | None, licence: str,
@@ -152,12 +167,16 @@ def _known(records: Iterator[Record], folder: Path, table: Table | None, licence
                       study=study or record.study)
 
 
-def _each(tasks: Sequence[_Task], jobs: int) -> Iterator[None]:
+def _each(tasks: Iterator[_Task], jobs: int) -> Iterator[None]:
+    """Does them in turn; a pool is given no more than it can begin."""
     if jobs == 1:
         yield from map(_one, tasks)
-    else:
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            yield from pool.map(_one, tasks, chunksize=4)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        waiting = collections.deque(pool.submit(_one, task) for task in itertools.islice(tasks, 2 * jobs))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(_one, task) for task in itertools.islice(tasks, 1))
 
 
 def _one(task: _Task) -> None:
@@ -170,9 +189,10 @@ def _one(task: _Task) -> None:
             left_out[str(e)] += 1
         except UnwantedError as e:
             unwanted[str(e)] += 1
-    temporary = task.part.with_suffix(".tmp")
+    part = _part(task.out, task.number)
+    temporary = part.with_suffix(".tmp")
     temporary.write_text(json.dumps({"rows": rows, "left out": left_out, "not wanted": unwanted}))
-    temporary.replace(task.part)
+    temporary.replace(part)
 
 
 def _written(record: Record, task: _Task) -> list[Row]:
@@ -188,7 +208,7 @@ def _written(record: Record, task: _Task) -> list[Row]:
                "study": task.site.pseudonym("study", record.study or record.key),
                "patient": task.site.pseudonym("patient", task.site.patient_of(record.patient)), "image": f"images/{name}.png",
                "plane": record.facts.get("plane") or picture.plane, "window": picture.window,
-               "sha256": sha256_bytes(repr(picture.pixels.shape).encode() + picture.pixels.tobytes())}
+               **checks(picture)}
         if picture.mask is not None:
             Image.fromarray(picture.mask).save(task.out / "masks" / f"{name}.png")
             row["mask"] = f"masks/{name}.png"

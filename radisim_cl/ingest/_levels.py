@@ -29,8 +29,9 @@ _DIAGNOSIS = r"""
         |intussusception|volvulus|calculus|calculi|stones?|nodules?|mass(es)?|lesions?|opacit(y|ies)|infiltrates?|malformation|syndrome|disease
         |infection|abnormalit(y|ies))s?\b
   | \b(consistent|compatible)\s+with\b | \bdiagnos\w+ | \bsuggest(s|ive|ing)\b | \bno\s+acute\b | \bunremarkable\b | \bnormal\b
-  | \b(enlarge|thicken|calcif|dilat|deviat|swell|swollen|flatten|blunt|hyperinflat|bleed|strand|cavit|collaps|congest|necro)\w* | \bplaques?\b | \bascites\b
-  | \b(hypo|hyper)(dens|attenuat|intens|lucen)\w+ | \bair[\s-]fluid\b | \bfree[\s-]air\b | \b(mediastinal|midline)\s+shift\b | \babnormal\b
+  | \b(enlarge|thicken|calcif|dilat|deviat|swell|swollen|flatten|blunt|hyperinflat|bleed|strand|cavit|collaps|congest|necro)\w*
+  | \bplaques?\b | \bascites\b | \b(hypo|hyper)(dens|attenuat|intens|lucen)\w+ | \bair[\s-]fluid\b | \bfree[\s-]air\b
+  | \b(mediastinal|midline)\s+shift\b | \babnormal\b
   | \bclear\s+lungs\b | \blungs\s+are\s+clear\b"""
 _PLACE = r"""
     \b(left|right|bilateral|upper|lower|middle|anterior|posterior|medial|lateral|superior|inferior|proximal|distal|central|peripheral|apical|basal|caudal|cranial)\b

@@ -112,6 +112,7 @@ class Picture:
         facts: columns of the manifest that the file itself tells, such as `modality`; what a table says goes before them.
         window: how grey values were made of what was measured, in words.
         at: of a slice, its place in the volume, from the foot, the back or the left on; of the files of a series likewise.
+        text: whether the file itself declares that text is burned into its pixels.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -120,6 +121,7 @@ class Picture:
     facts: Mapping[str, str]
     window: str
     at: int = 0
+    text: bool = False
 
 
 class UnusableError(Exception):

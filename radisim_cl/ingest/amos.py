@@ -25,7 +25,7 @@ _LAST_CT = 500
 def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan."""
     found = Files(files, folder)
-    for file in (f for f in files if f.parent.name in SPLITS):
+    for file in (f for f in found.by_path.values() if f.parent.name in SPLITS):
         path, number = file.relative_to(folder), re.search(r"(\d+)\.nii", file.name)
         mask = found.by_path.get((path.parent.parent / path.parent.name.replace("images", "labels") / path.name).as_posix())
         modality = "MR" if number and int(number[1]) > _LAST_CT else "CT"

@@ -13,7 +13,7 @@ from radisim_cl.errors import InputError
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
 from radisim_cl.ingest._flat import pictures as pictures
 from radisim_cl.ingest._protocol import OFFICIAL, About, Record, Settings
-from radisim_cl.ingest._tables import frame, the
+from radisim_cl.ingest._tables import Files, frame, the
 
 ABOUT = About("COVID-CT", "https://github.com/UCSD-AI4H/COVID-CT", "not stated; the articles' publishers hold the rights", splits=OFFICIAL,
               values={"labels": {"no COVID-19": "normal"}})
@@ -28,11 +28,12 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
     Raises:
         InputError: a table is missing, or has no column of files or patients.
     """
+    found = Files(files, folder).by_path.values()
     for home, (name, label, table) in CLASSES.items():
         whose = _patients(the(folder, table))
         split = {line.strip(): s for s in ("train", "val", "test")
                  for line in the(folder, f"Data-split/{name}/{s}CT_{name}.txt").read_text(errors="replace").splitlines()}
-        for file in (f for f in files if f.parent.name == home):
+        for file in (f for f in found if f.parent.name == home):
             patient = whose.get(file.name) or whose.get(file.stem)
             yield Record(f"{home}/{file.name}", f"{home} {patient or file.name}", (file,),
                          {"modality": "CT", "anatomy": "chest", "plane": "axial", "labels": label, "split": split.get(file.name, "train")})

@@ -26,7 +26,7 @@ REGIONS = {"ABD": "abdomen", "MED": "chest"}
 def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a series."""
     found = Files(files, folder)
-    for record in dicom.records([f for f in files if not f.name.endswith(".nii.gz")], folder, settings):
+    for record in dicom.records([f for f in found.by_path.values() if not f.name.endswith(".nii.gz")], folder, settings):
         mask = found.named(f"{record.patient}_mask.nii.gz")
         yield replace(record, facts={"modality": "CT", "anatomy": REGIONS.get(record.patient[:3], "")}, masks=(mask,) if mask else (),
                       unusable="" if mask else "a series without a mask of its nodes")

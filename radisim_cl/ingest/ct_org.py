@@ -27,7 +27,7 @@ _TEST = 21
 def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
     """One a scan."""
     found = Files(files, folder)
-    for file in files:
+    for file in found.by_path.values():
         if number := re.fullmatch(r"volume-(\d+)\.nii(\.gz)?", file.name):
             mask = found.named(file.name.replace("volume", "labels"))
             yield Record(file.name, f"ct-org {number[1]}", (file,), {"modality": "CT", "split": "test" if int(number[1]) < _TEST else "train"},

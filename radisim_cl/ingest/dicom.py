@@ -82,7 +82,7 @@ def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None
         grey = _grey.eight_bits(seen, centre, width, settings.size, spacing)
         if head.PhotometricInterpretation == "MONOCHROME1":
             grey, how = 255 - grey, f"{how}; inverted, as MONOCHROME1 asks for"
-        yield Picture(grey, mask, plane, facts, how, k)
+        yield Picture(grey, mask, plane, facts, how, k, str(head.get("BurnedInAnnotation", "")).strip().upper() == "YES")
 
 
 def _frames(file: Path, record: Record, settings: Settings) -> Iterator[tuple[F, Any]]:

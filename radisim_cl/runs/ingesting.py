@@ -24,7 +24,7 @@ _SALT = 16
 
 
 def ingest(layout: str, folder: Path, out: Path, settings: Mapping[str, Any], patient: str, table: Path | None, columns: Sequence[str],
-           where: Sequence[str], licence: str, most_unusable: float, jobs: int, part: str, shard_size: str,
+           where: Sequence[str], licence: str, most_unusable: float, jobs: int, part: str, shard_size: str, known: Sequence[Path],
            progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Checks what was asked for, and makes the corpus; with a size of shards, also `packed/` in it.
 
@@ -42,10 +42,11 @@ def ingest(layout: str, folder: Path, out: Path, settings: Mapping[str, Any], pa
         raise InputError(f"--part {part}: is no part of a whole, as in 3/16, the third of sixteen")
     size = bytes_of(shard_size) if shard_size else 0
     rows = {c: v.split(",") for c, v in _pairs("--where", where).items()}
-    known = Table.read(table, _pairs("--column", columns), rows) if table else None
+    told = Table.read(table, _pairs("--column", columns), rows) if table else None
     if table is None and columns:
         raise InputError("--column is about a table; give it with --table")
-    card = make(layout, folder, out, Settings(**settings), of, known, licence, most_unusable, jobs, progress, share, None if table else rows)
+    card = make(layout, folder, out, Settings(**settings), of, told, licence, most_unusable, jobs, progress, share, None if table else rows,
+                known)
     if size and "open" not in card:
         whole = CatalogSpec(name="ingested", root=str(out.resolve()), corpora={out.name: CorpusSpec(manifest="manifest.parquet")})
         write_shards(whole, out.name, out / "packed", size, progress)

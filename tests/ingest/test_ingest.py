@@ -230,7 +230,8 @@ def test_nothing_private_leaves_and_ids_are_those_of_the_site(tmp_path: Path) ->
     assert not set(frame["patient"]) & set(other["patient"])
     assert card["pairs"] == 9
     assert card["left_out"] == {}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["card.yaml", "images", "ingest.json", "manifest.parquet", "masks"]
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["card.yaml", "checks.parquet", "images", "ingest.json", "manifest.parquet", "masks"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

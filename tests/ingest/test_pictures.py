@@ -81,7 +81,9 @@ def test_a_folder_is_a_class_and_duplicates_are_counted(tmp_path: Path) -> None:
     frame, card = made("folders", tmp_path / "in", tmp_path / "out")
     assert sorted(zip(frame["split"], frame["labels"], strict=True)) == [
         ("test", "glioma"), ("test", "glioma"), ("train", "glioma"), ("train", "glioma"), ("train", "no tumor")]
-    assert card["duplicates"] == {"pictures that an earlier one is the same as": 1, "of them between patients": 1}
+    assert card["duplicates"] == {
+        "pictures that an earlier one is the same as": 1, "of them between patients": 1, "pictures that look like one of another patient": 1,
+        "pairs of such that were compared": 1, "of them the same picture, saved anew": 0}
     assert card["by_split"] == {"train": 3, "test": 2}
     nothing_private(tmp_path / "out")
     png(tmp_path / "in" / "astray.png", 3)
