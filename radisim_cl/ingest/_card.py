@@ -24,7 +24,7 @@ from radisim_cl.ingest._protocol import About, Settings
 EXTRA = ("window",)
 """Columns of a manifest beside those that are read: how grey values were made."""
 _CELLS = tuple(dict.fromkeys((*COLUMNS, *EXTRA, *_checks.COLUMNS)))
-_ROWS = 50_000
+_ROWS = 10_000
 """Of a table that are in memory at a time."""
 
 

@@ -7,13 +7,15 @@ of pictures and not with its square; then their details are compared (`radisim_c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from radisim_cl.corpus.blobs import Blob
@@ -34,6 +36,8 @@ _NEIGHBOURS = 8
 """In the sorted order that a hash is compared with."""
 _COMPARED = 2000
 """Pairs of candidates whose details are compared, at the most."""
+_BLOCK = 2**14
+"""Pictures that are read or compared at a time."""
 Pairs = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
@@ -51,7 +55,7 @@ def checks(picture: Picture) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Checks:
-    """`checks.parquet` of a corpus, in numbers; n pictures, about 50 bytes each.
+    """`checks.parquet` of a corpus, in numbers; n pictures, about 60 bytes each.
 
     Attributes:
         folder: of the corpus.
@@ -62,7 +66,7 @@ class Checks:
     """
 
     folder: Path
-    ids: pd.Series[str]
+    ids: pa.ChunkedArray
     patients: npt.NDArray[np.uint64]
     pixels: npt.NDArray[np.uint64]
     looks: npt.NDArray[np.uint64]
@@ -75,17 +79,20 @@ class Checks:
         """
         if not (folder / "checks.parquet").is_file():
             raise InputError(f"{folder}: no checks.parquet; name the folder of a corpus that `radisim-cl ingest` has finished")
-        frame = pd.read_parquet(folder / "checks.parquet")
-        hashes = np.frombuffer(bytes.fromhex("".join(frame["look"])), dtype=np.uint64).reshape(-1, 2)
-        return cls(folder, frame["id"], _numbers(frame["patient"]), _numbers(frame["pixels"]), hashes)
+        file = pq.ParquetFile(folder / "checks.parquet")
+        patients, pixels, hashes = (np.empty((file.metadata.num_rows, words), dtype=np.uint64) for words in (1, 1, 2))
+        done, ids = 0, list[pa.Array]()
+        for batch in file.iter_batches(_BLOCK):
+            for out, column in ((patients, "patient"), (pixels, "pixels"), (hashes, "look")):
+                octets = bytes.fromhex("".join(cell[:16 * out.shape[1]] for cell in batch[column].to_pylist()))
+                out[done:done + len(batch)] = np.frombuffer(octets, dtype=np.uint64).reshape(-1, out.shape[1])
+            ids.append(batch["id"])
+            done += len(batch)
+        return cls(folder, pa.chunked_array(ids, pa.string()), patients[:, 0], pixels[:, 0], hashes)
 
     def picture(self, row: int) -> Blob:
         """Where a picture is."""
         return Blob(self.folder / "images" / f"{self.ids[row]}.png")
-
-
-def _numbers(cells: pd.Series[str]) -> npt.NDArray[np.uint64]:
-    return np.array([int(cell[:16], 16) for cell in cells], dtype=np.uint64)
 
 
 def within(ours: Checks, progress: Progress) -> dict[str, int]:
@@ -132,8 +139,9 @@ def alike(hashes: npt.NDArray[np.uint64]) -> Pairs:
     for turn in _TURNS:
         turned = np.pad(np.roll(octets, -turn, axis=1), ((0, 0), (0, 3))).view(">u8")
         order = rows[np.lexsort((turned[:, 1], turned[:, 0]))]
-        for step in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):
-            pairs = np.stack([order[:-step], order[step:]], axis=1)
+        for step, start in itertools.product(range(1, _NEIGHBOURS + 1), range(0, len(order), _BLOCK)):
+            near = order[start + step:start + step + _BLOCK]
+            pairs = np.stack([order[start:start + len(near)], near], axis=1)
             bits = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]).sum(axis=1)
             found.append(np.sort(pairs[bits <= BITS], axis=1))
     return np.unique(np.concatenate(found), axis=0)
