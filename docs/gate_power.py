@@ -27,7 +27,7 @@ F = npt.NDArray[np.float64]
 REPLICATES = 300
 ALIKE = 0.7
 """Correlation, before it is cut into right and wrong, of what two looks at one model in training say of one patient."""
-RUNS, STUDIES = 2_000, 120
+RUNS, STUDIES = 10_000, 120
 PAGE, FIGURE = Path(__file__).parent / "gates.md", Path(__file__).parent / "images" / "gate_power.svg"
 
 

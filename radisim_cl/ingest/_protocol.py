@@ -85,6 +85,7 @@ class Record:
         study: native id, where several records make a study; empty: the record is one.
         at: where in the file, if it is not all of it: offset and length in a tar, or the index in an array.
         slices: labels of each slice of a volume, in the order in which they are stored; empty where they are not known one by one.
+        outlines: of findings, as a table tells them, in pixels of the file: the value of the mask, then what the layout draws a shape from.
         unusable: why it cannot be used, if that is known already; counts against the budget.
         unwanted: why nobody wants it, such as a picture that is no radiology; counted, and against no budget.
     """
@@ -97,6 +98,7 @@ class Record:
     study: str = ""
     at: tuple[int, ...] = ()
     slices: tuple[str, ...] = ()
+    outlines: tuple[tuple[int, ...], ...] = ()
     unusable: str = ""
     unwanted: str = ""
 

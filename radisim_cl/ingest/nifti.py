@@ -1,4 +1,7 @@
-"""NIfTI volumes (`.nii`, `.nii.gz`): one file a study, cut in one plane after its affine says where the patient's right is."""
+"""NIfTI volumes (`.nii`, `.nii.gz`), with SimpleITK also `.mha` and `.nrrd`: one file a study, cut in one plane.
+
+The affine says where the patient's right is.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from radisim_cl.ingest import _grey
+from radisim_cl.errors import InputError
+from radisim_cl.ingest import _grey, _itk
 from radisim_cl.ingest._protocol import PLANES, About, F, Picture, Record, Settings, UnusableError, spread
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it corrects headers, and says so once a file
 
 ABOUT = About()
-ENDINGS = (".nii", ".nii.gz")
+ENDINGS = (".nii", ".nii.gz", *_itk.ENDINGS)
 Labels = npt.NDArray[np.uint8]
 
 
@@ -137,7 +141,7 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
     """The image in its canonical orientation, and (3, 2) axes and signs in which it is stored."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            image: Any = nib.load(file)
+            image: Any = _itk.load(file, settings.gigabytes) if file.suffix in _itk.ENDINGS else nib.load(file)
         shape = tuple(int(n) for n in image.shape)
         if len([n for n in shape if n > 1]) > 3 or len(shape) < 3:
             raise UnusableError(f"{len(shape)} dimensions; a volume has 3")
@@ -146,10 +150,10 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
         if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
             raise UnusableError("an affine that says nothing about orientation")
         return nib.as_closest_canonical(image), nib.io_orientation(image.affine)
-    except UnusableError:
+    except (UnusableError, InputError):
         raise
     except Exception as e:  # the library raises what it likes at bytes that it did not expect
-        raise UnusableError("not NIfTI") from e
+        raise UnusableError("not a volume of its format") from e
 
 
 def _numbers(image: Any, kind: type[np.float64] | None = np.float64) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from _benchmarks import BENCHMARKS
 from _made import png
+from _originals import ORIGINALS
 from _sources import SOURCES
 from conftest import REAL
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 SMOKE = ["--profile", "smoke"]
 SMALL = ["--catalog", "phantom_small"]
-ENVIRONMENT = os.environ | {"RADISIM_SALT": "a secret of the tests", "RADISIM_VOLUMES": "volumes"}
+ENVIRONMENT = os.environ | {"RADISIM_SALT": "a secret of the tests", "RADISIM_VOLUMES": "volumes", "RADISIM_OPEN": "open"}
 """With the cache that outlives the tests: the phantom is drawn there once."""
 
 
@@ -49,9 +50,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def distributed(name: str, folder: Path) -> None:
     """Small files in the layout that a command of the pages reads."""
-    if name in SOURCES or name in BENCHMARKS:
+    if folder.exists():
+        return  # an earlier command has read it
+    if maker := {**SOURCES, **BENCHMARKS, **ORIGINALS}.get(name):
         folder.mkdir(parents=True)
-        {**SOURCES, **BENCHMARKS}[name](folder, 3)
+        maker(folder, 3)
         return
     picture = png(folder / "train" / "normal" / "a.png", 0)
     if name == "webdataset":

@@ -103,7 +103,7 @@ def unusable(kind: str, folder: Path) -> tuple[object, Path]:
     """A file that cannot be used."""
     file, pixels, values = folder / "x", np.zeros((8, 8)), body()
     match kind:
-        case "not NIfTI":
+        case "not a volume":
             file.with_suffix(".nii").write_text("x" * 400)
             return nifti_layout, file.with_suffix(".nii")
         case "shorter":
@@ -141,7 +141,7 @@ def unusable(kind: str, folder: Path) -> tuple[object, Path]:
     return nifti_layout, folder / "x.nii"
 
 
-@pytest.mark.parametrize("kind", ["not NIfTI", "shorter", "not finite", "4 dimensions", "an affine", "declares more", "not DICOM", "no pixels",
+@pytest.mark.parametrize("kind", ["not a volume", "shorter", "not finite", "4 dimensions", "an affine", "declares more", "not DICOM", "no pixels",
                                   "which no installed decoder reads", "modality not given", "modality US", "colour"])
 def test_what_cannot_be_used_is_said_without_a_name(tmp_path: Path, kind: str) -> None:
     module, file = unusable(kind, tmp_path)

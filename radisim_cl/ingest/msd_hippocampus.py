@@ -1,0 +1,26 @@
+"""The Medical Segmentation Decathlon's `Task04_Hippocampus`: scans with labels.
+
+Antonelli et al. 2022, Nature Communications 13:4128; medicaldecathlon.com. A slice is labelled with what its mask shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from radisim_cl.ingest import _msd, nifti
+from radisim_cl.ingest._protocol import About, Picture, Record, Settings
+from radisim_cl.ingest.nifti import ENDINGS as ENDINGS
+
+ABOUT = About("Medical Segmentation Decathlon, task 4: hippocampus", "http://medicaldecathlon.com", _msd.LICENCE,
+              structures={1: "anterior hippocampus", 2: "posterior hippocampus"})
+
+
+def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
+    """One a scan."""
+    return _msd.records(files, folder, {"modality": "MR", "anatomy": "hippocampus"})
+
+
+def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
+    """Slices with their masks; errors as of NIfTI."""
+    return nifti.named(nifti.pictures(record, settings), ABOUT.structures)
