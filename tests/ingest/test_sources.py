@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from _made import CANARY, dicom, jpeg, png, reads_or_refuses
 from _sources import GONE, NAME, REPORT, SOURCES, XML, table
-from conftest import REAL, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -273,14 +272,6 @@ def test_no_words_crash_the_readers_of_captions(words: str) -> None:
     _captions.sections(words)
     _captions.modality(words)
     _captions.plain(words)
-
-
-@real
-def test_the_open_sample_s_questions_become_captions(tmp_path: Path) -> None:
-    frame, card = made("vqa_rad", Path(REAL or "") / "vqa_rad", tmp_path / "out", settings=Settings())
-    assert len(frame) == 215
-    assert card["left_out"] == {}
-    assert (frame["caption"] != "").mean() > 0.95
 
 
 def test_the_fixtures_hold_the_name_that_must_not_leave() -> None:
