@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def jpeg(path: Path, seed: int, shape: tuple[int, int] = (24, 32)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(grey(seed, shape)).save(path, "JPEG")
     return path
+
+
+def declaring(picture: bytes, width: int, height: int) -> bytes:
+    """A PNG, JPEG, GIF or lossy WebP whose header says that it has another size."""
+    out = bytearray(picture)
+    if picture.startswith(b"\x89PNG"):
+        out[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+        out[29:33] = zlib.crc32(out[12:29]).to_bytes(4, "big")
+    elif picture.startswith(b"GIF"):
+        out[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    elif picture.startswith(b"RIFF"):
+        out[26:30] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    else:
+        at = picture.index(b"\xff\xc0") + 5
+        out[at:at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(out)
 
 
 def reads_or_refuses(whole: tuple[str, Path, Path, bytes], noise: bytes, at: int, settings: Settings) -> None:
