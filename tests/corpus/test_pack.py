@@ -26,6 +26,7 @@ from open_clip_train.params import parse_args
 from PIL import Image
 from torch import Tensor
 
+from radisim_cl.corpus import blobs
 from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.corpora import Corpus, open_corpus
 from radisim_cl.corpus.hashes import Hashes
@@ -197,6 +198,14 @@ def test_many_shards_are_read_with_few_files_open(tmp_path: Path) -> None:
     for _ in range(2):
         assert [b.read_bytes() for b in blobs] == [bytes([i % 256]) * 4 for i in range(300)]
     assert len(list(Path("/proc/self/fd").iterdir())) < 200
+
+
+def test_a_shard_stays_open_while_it_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that open one at the same time, one has what the cache does not keep."""
+    files, packed = both(root)
+    monkeypatch.setattr(blobs, "_opened", blobs._Opened)
+    for row in range(PAIRS):
+        assert packed.image(row).read_bytes() == files.image(row).read_bytes()
 
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
