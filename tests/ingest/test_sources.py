@@ -75,6 +75,16 @@ def test_figures_that_nobody_wants_are_counted_by_reason(tmp_path: Path) -> None
     assert frame["split"].tolist() == ["train"]
 
 
+def test_images_without_a_caption_stop_it_above_the_budget(tmp_path: Path) -> None:
+    folder = SOURCES["pmc_oa"](tmp_path / "in", 20)
+    lines = (folder / "pmc_oa.jsonl").read_text().splitlines()
+    for k in range(2):
+        lines[k] = json.dumps(json.loads(lines[k]) | {"caption": " "})
+    (folder / "pmc_oa.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"2 of 20 records cannot be used \(2 x no caption\), and 5\.0% may be left out"):
+        made("pmc_oa", folder, tmp_path / "out")
+
+
 def test_radimagenet(tmp_path: Path) -> None:
     frame, card = ingested("radimagenet", tmp_path, 25)
     assert rows(frame, "modality", "anatomy", "labels") == [
