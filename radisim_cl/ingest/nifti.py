@@ -137,6 +137,8 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
     """The image in its canonical orientation, and (3, 2) axes and signs in which it is stored."""
     try:
         with warnings.catch_warnings(action="ignore"):
+            if _before(file) > settings.gigabytes * 2**30:
+                raise UnusableError(f"declares more than {settings.gigabytes:g} GiB")
             image: Any = nib.load(file)
         shape = tuple(int(n) for n in image.shape)
         if len([n for n in shape if n > 1]) > 3 or len(shape) < 3:
@@ -150,6 +152,14 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
         raise
     except Exception as e:  # the library raises what it likes at bytes that it did not expect
         raise UnusableError("not NIfTI") from e
+
+
+def _before(file: Path) -> float:
+    """Bytes that a file says to have before its values: the library reads them all, whatever they are."""
+    with nib.openers.Opener(file) as f:
+        head = f.read(nib.Nifti2Header.sizeof_hdr)
+    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
+    return max((float(kind(head[:kind.sizeof_hdr], check=False)["vox_offset"]) for kind in kinds), default=0)
 
 
 def _numbers(image: Any, kind: type[np.float64] | None = np.float64) -> npt.NDArray[Any]:

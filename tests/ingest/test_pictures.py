@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import yaml
-from _made import CANARY, declaring, jpeg, png
+from _made import CANARY, declaring, jpeg, png, shard
 from _sources import SOURCES
 from conftest import World
 from filelock import FileLock
@@ -86,15 +85,6 @@ def test_a_folder_is_a_class_and_duplicates_are_counted(tmp_path: Path) -> None:
     png(tmp_path / "in" / "astray.png", 3)
     with pytest.raises(InputError, match="1 x an image that lies in no folder of a class"):
         made("folders", tmp_path / "in", tmp_path / "other")
-
-
-def shard(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
 
 
 def test_shards_become_pictures_of_one_size(tmp_path: Path) -> None:

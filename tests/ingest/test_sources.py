@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from _made import CANARY, dicom, jpeg, png, reads_or_refuses
+from _made import CANARY, dicom, jpeg, png
 from _sources import GONE, NAME, REPORT, SOURCES, XML, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,6 @@ from test_pictures import nothing_private
 
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _captions
-from radisim_cl.ingest._chexpert import OBSERVATIONS
 from radisim_cl.ingest._protocol import Settings
 
 Facts = dict[str, list[str]]
@@ -247,32 +246,6 @@ def test_a_table_cannot_lead_a_source_out_of_its_folder(tmp_path: Path) -> None:
     table(folder / "RadiologyAI_test.csv", [{"filename": f"../{'../' * k}MR/brain/normal/x.png", "label": ""} for k in range(1)])
     _, card = made("radimagenet", folder, tmp_path / "out", most_unusable=0.5)
     assert card["left_out"] == {"an image that is not there": 1}
-
-
-FUZZED = {"pmc_oa": "pmc_oa.jsonl", "radimagenet": "RadiologyAI_train.csv", "chexpert": "train.csv", "eurorad": "18000.json", "openi": "1.xml",
-          "vqa_rad": "VQA_RAD Dataset Public.json", "slake": "train.json", "mimic_cxr": "mimic-cxr-2.0.0-chexpert.csv"}
-
-
-Whole = tuple[str, Path, Path, bytes]
-"""A source, its folder, its table, and the table's bytes."""
-
-
-@pytest.fixture(scope="module", params=FUZZED)
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    layout = str(request.param)
-    folder = SOURCES[layout](tmp_path_factory.mktemp("noise"), 1)
-    if layout == "mimic_cxr":
-        (folder / "mimic-cxr-2.0.0-chexpert.csv.gz").unlink()
-        table(folder / FUZZED[layout], [{"study_id": "50000000", **dict.fromkeys(OBSERVATIONS, "1.0")}])
-    file = next(folder.rglob(FUZZED[layout]))
-    return layout, folder, file, file.read_bytes()
-
-
-@given(noise=st.binary(max_size=60), at=st.integers(0, 900))
-@settings(max_examples=60)
-def test_no_bytes_crash_the_reader_of_a_source(whole: Whole, noise: bytes, at: int) -> None:
-    """Its own table with noise somewhere in it: records, or words."""
-    reads_or_refuses(whole, noise, at, Settings())
 
 
 @given(st.text(max_size=300))
