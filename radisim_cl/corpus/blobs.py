@@ -60,7 +60,8 @@ class Blob:
         try:
             if self.offset is None:
                 return self.path.read_bytes()
-            data = os.pread(_opened(self.path).fd, self.length, self.offset)
+            opened = _opened(self.path)  # held while it is read: the cache may have let go of it, or never taken it from one of two threads
+            data = os.pread(opened.fd, self.length, self.offset)
         except OSError as e:
             what = "" if self.offset is None else f"; shard {self.path.name} holds bytes that the manifest names"
             raise InputError(f"{self.path}: cannot be read: {e.strerror or e}{what}") from None

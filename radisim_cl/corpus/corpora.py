@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def read_manifest(path: Path, separator: str = ",") -> pd.DataFrame:
         raise InputError(f"{path}: is empty; a manifest has a line of column names and one line a pair") from None
     except UnicodeDecodeError as e:
         raise InputError(f"{path}: not UTF-8 (byte {e.start}); save it as UTF-8") from None
-    except (ValueError, OSError) as e:  # pandas' and Arrow's parsing errors are ValueErrors
+    except (ValueError, OSError, EOFError, zlib.error) as e:  # pandas' and Arrow's parsing errors are ValueErrors; the others are of .gz
         raise InputError(f"{path}: cannot be read as a table: {str(e).splitlines()[0]}") from None
 
 

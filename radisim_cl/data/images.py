@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import InterpolationMode
@@ -18,8 +20,12 @@ from radisim_cl.errors import InputError
 from radisim_cl.specs.curriculum import AugmentSpec
 from radisim_cl.specs.preprocess import PreprocessSpec
 
-_PNG, _DEPTH, _COLOUR_TYPE, _GREY, _PALETTE = b"\x89PNG\r\n\x1a\n", 24, 25, 0, 3
-"""A PNG's signature; where its header holds bits and colour type (PNG specification, 11.2.2); the types of grey and of an index into colours."""
+_PNG, _DEPTH = b"\x89PNG\r\n\x1a\n", 24
+"""A PNG's signature; where its header says how many bits a value has (PNG specification, 11.2.2)."""
+_MOST = 2**26
+"""Pixels of an image that are decoded; a radiograph has some 2**24, and a file of a kilobyte can say that it has 2**32."""
+
+_NO_MASK = "not a PNG of 8-bit grey values or of indices; a mask is one, with a structure's number in each pixel"
 
 
 class UnreadableError(InputError):
@@ -30,23 +36,21 @@ def decode(file: Blob) -> Tensor:
     """(1 or 3, H, W) uint8.
 
     Raises:
-        UnreadableError: truncated, not an image, or not of 8 bits.
+        UnreadableError: truncated, damaged, not an image, too large, or not of 8 bits.
         InputError: missing, or a part of a shard that is.
     """
     data = file.read_bytes()
-    png = data[:8] == _PNG
-    palette = png and len(data) > _COLOUR_TYPE and data[_COLOUR_TYPE] == _PALETTE
-    try:
-        image: Tensor = decode_image(_tensor(data), ImageReadMode.RGB if palette else ImageReadMode.UNCHANGED)
-    except (RuntimeError, ValueError) as e:
-        raise UnreadableError(f"{file}: cannot be decoded: {str(e).splitlines()[0]}") from None
-    if image.dtype != torch.uint8:
-        raise UnreadableError(f"{file}: {image.dtype} pixels; a corpus holds 8-bit images, with the window stated where they are made")
+    with _opened(file, data) as picture:
+        if picture.format == "PNG":  # torchvision's decoder takes the process down where a bit of one has flipped
+            if data[_DEPTH] > 8:
+                raise UnreadableError(f"{file}: {data[_DEPTH]}-bit pixels; a corpus holds 8-bit images, with the window stated where they are made")
+            return _tensor(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+        image: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
     if image.ndim != 3:
         raise UnreadableError(f"{file}: an animation of {len(image)} pictures; a corpus holds one picture a file")
-    if image.shape[0] == 4 and not png:
+    if image.shape[0] == 4:
         raise UnreadableError(f"{file}: four channels that are not a PNG's; save it as grey or RGB")
-    return image[:-1] if image.shape[0] in (2, 4) else image
+    return image
 
 
 def decode_mask(file: Blob, image: Tensor | None = None) -> Tensor:
@@ -57,29 +61,41 @@ def decode_mask(file: Blob, image: Tensor | None = None) -> Tensor:
         image: (C, H, W) what the mask is of; its size is checked.
 
     Raises:
-        UnreadableError: truncated.
+        UnreadableError: truncated, damaged, or too large.
         InputError: missing, another kind of file, or not of the image's size.
     """
     data = file.read_bytes()
-    indexed = len(data) > _COLOUR_TYPE and data[_COLOUR_TYPE] == _PALETTE
-    if data[:8] != _PNG or len(data) <= _COLOUR_TYPE or not (indexed or (data[_DEPTH], data[_COLOUR_TYPE]) == (8, _GREY)):
-        raise InputError(f"{file}: not a PNG of 8-bit grey values or of indices; a mask is one, with a structure's number in each pixel")
+    if data[:8] != _PNG or len(data) <= _DEPTH:
+        raise InputError(f"{file}: {_NO_MASK}")
+    with _opened(file, data) as picture:
+        if picture.mode != "P" and (picture.mode, data[_DEPTH]) != ("L", 8):
+            raise InputError(f"{file}: {_NO_MASK}")
+        if image is not None and picture.size != (image.shape[-1], image.shape[-2]):
+            raise InputError(f"{file}: {picture.width} x {picture.height} pixels, and its image has {image.shape[-1]} x {image.shape[-2]}; "
+                             "a mask has its image's size")
+        return _tensor(picture)[0]
+
+
+@contextmanager
+def _opened(file: Blob, data: bytes) -> Iterator[Image.Image]:
+    """An image whose header has been read; what goes wrong while it is open is said of the file."""
     try:
-        if indexed:  # torchvision would look the colours up
-            with Image.open(io.BytesIO(data)) as picture:
-                mask = torch.from_numpy(np.array(picture))
-        else:
-            mask = decode_image(_tensor(data), ImageReadMode.UNCHANGED)[0]
-    except (RuntimeError, ValueError, OSError, SyntaxError) as e:
-        raise UnreadableError(f"{file}: cannot be decoded: {str(e).splitlines()[0]}") from None
-    if image is not None and mask.shape != image.shape[-2:]:
-        raise InputError(f"{file}: {mask.shape[1]} x {mask.shape[0]} pixels, and its image has {image.shape[-1]} x {image.shape[-2]}; "
-                         "a mask has its image's size")
-    return mask
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > _MOST:
+                raise UnreadableError(f"{file}: declares {picture.width} x {picture.height} pixels, and at most {_MOST:,} are decoded")
+            yield picture
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableError(f"{file}: cannot be decoded: it is no image") from None
+    except Exception as e:  # decoders raise what they like at bytes that they did not expect
+        raise UnreadableError(f"{file}: cannot be decoded: {(str(e).splitlines() or [type(e).__name__])[0]}") from None
 
 
-def _tensor(data: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+def _tensor(picture: Image.Image) -> Tensor:
+    """(1 or 3, H, W) uint8."""
+    pixels = torch.from_numpy(np.array(picture))
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
 def _jittered(image: Tensor, brightness: float, contrast: float) -> Tensor:

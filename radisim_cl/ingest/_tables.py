@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from radisim_cl.errors import InputError
 from radisim_cl.registry import hint
 
 Row = dict[str, str]
+_MOST = 2**30
+"""Bytes that a table may hold when it is unpacked; those that come with images have a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def frame(path: Path, columns: Iterable[str] = (), separator: str = ",") -> pd.D
         InputError: it cannot be read, or lacks a column.
     """
     ending = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    _fits(path)
     if ending in ("jsonl", "ndjson"):
         found = pd.DataFrame([{k: _cell(v) for k, v in row.items()} for _, row in jsonl(path)]).fillna("")
     elif ending == "xlsx":
@@ -102,6 +107,23 @@ def frame(path: Path, columns: Iterable[str] = (), separator: str = ",") -> pd.D
         if name not in found:
             raise InputError(f"{path}: no column {name!r}. {hint(name, map(str, found.columns))}")
     return found
+
+
+def _fits(path: Path) -> None:
+    """A packed table is not read where it holds too much: a kilobyte can hold a megabyte of blanks."""
+    holds = 0
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as f:
+                while holds <= _MOST and (some := len(f.read(2**20))):
+                    holds += some
+        elif path.suffix == ".xlsx":
+            with zipfile.ZipFile(path) as packed:
+                holds = sum(member.file_size for member in packed.infolist())
+    except Exception as e:  # the libraries raise what they like at bytes that they did not expect
+        raise InputError(f"{path}: cannot be unpacked: {_short(e)}; copy it anew") from None
+    if holds > _MOST:
+        raise InputError(f"{path}: holds more than {_MOST / 2**30:g} GiB when it is unpacked; keep the rows that are wanted")
 
 
 def rows(path: Path, columns: Iterable[str] = (), separator: str = ",") -> list[Row]:

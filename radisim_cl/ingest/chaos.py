@@ -44,7 +44,7 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
         for images in (ground.parent / "DICOM_anon", ground.parent / "DICOM_anon" / "InPhase", ground.parent / "DICOM_anon" / "OutPhase"):
             if images in series:
                 shown, masks = sorted(series[images]), sorted(series[ground])
-                pairs = sorted(zip(shown, masks, strict=False), key=lambda pair: dicom.place(pair[0]))
+                pairs = sorted(zip(shown, masks, strict=False), key=lambda pair: dicom.place(pair[0], settings))
                 yield Record(images.relative_to(folder).as_posix(), f"chaos {modality} {patient}", tuple(p[0] for p in pairs),
                              {"modality": modality, "anatomy": "abdomen"}, tuple(p[1] for p in pairs),
                              unusable="" if len(shown) == len(masks) else "another number of masks than of images")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.pixels.processing import apply_rescale
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from radisim_cl.ingest import _flat, _grey
 from radisim_cl.ingest._protocol import PLANES, About, F, Picture, Record, Settings, UnusableError, spread
@@ -42,7 +43,7 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
     for file in files:
         name = file.relative_to(folder).as_posix()
         try:
-            head = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
+            head = _read(file, settings, stop_before_pixels=True, specific_tags=_HEADER)
             study = str(head.get("StudyInstanceUID") or head.get("FrameOfReferenceUID") or name)
             key, place = str(head.get("SeriesInstanceUID") or f"{study} {head.get('SeriesNumber') or ''}"), _place(head)
             patient = str(head.get("PatientID") or study)
@@ -88,7 +89,9 @@ def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None
 def _frames(file: Path, record: Record, settings: Settings) -> Iterator[tuple[F, Any]]:
     """Measured values of up to `settings.slices` frames of a file, each with the file's tags."""
     try:
-        head = pydicom.dcmread(file)
+        head = _read(file, settings)
+    except UnusableError:
+        raise
     except Exception as e:
         raise UnusableError("not DICOM") from e
     try:
@@ -119,6 +122,14 @@ def _decoded(head: Any, record: Record, settings: Settings) -> Iterator[tuple[F,
         yield values[k], head
 
 
+def _read(file: Path, settings: Settings, **how: Any) -> Any:
+    """A data set. One that is deflated is unpacked before anything of it can be read, and may hold 1,032 times its size (zlib.net/zlib_tech.html)."""
+    if (file.stat().st_size * 1032 > settings.gigabytes * 2**30
+            and pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian):
+        raise UnusableError(f"deflated, and may declare more than {settings.gigabytes:g} GiB")
+    return pydicom.dcmread(file, **how)
+
+
 def _modality(head: Any, record: Record) -> str:
     told = record.facts.get("modality", "")
     found = told or MODALITIES.get(str(head.get("Modality", "")), "")
@@ -141,10 +152,10 @@ def _own(head: Any) -> tuple[float, float] | None:
     return None if centre is None or width is None else (float(centre), float(width))
 
 
-def place(file: Path) -> float:
+def place(file: Path, settings: Settings) -> float:
     """Where a slice lies, as series are ordered; 0 where the file cannot be read."""
     try:
-        return _place(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER))
+        return _place(_read(file, settings, stop_before_pixels=True, specific_tags=_HEADER))
     except Exception:  # the library raises what it likes at bytes that it did not expect
         return 0.0
 

@@ -17,11 +17,13 @@ from radisim_cl.errors import InputError
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
 from radisim_cl.ingest._flat import pictures as pictures
 from radisim_cl.ingest._protocol import OFFICIAL, PLANES, About, Record, Settings
-from radisim_cl.ingest._tables import Files, rows
+from radisim_cl.ingest._tables import Files, rows, text
 
 ABOUT = About("LiTS organ slices of MedIMeta", "https://zenodo.org/records/7884735", "that of its info.yaml", splits=OFFICIAL,
               values={"labels": {"left femoral head": "left femur", "right femoral head": "right femur"}})
 TASK = "tasks/organ label"
+_MOST = 2**14
+"""Bytes of an `info.yaml`, whose own is of two thousand; the parser takes the square of what is nested."""
 
 
 def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator[Record]:
@@ -50,9 +52,11 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
 def _info(file: Path) -> tuple[dict[str, str], str]:
     """The names of the labels by their numbers, and the licence."""
     try:
+        if file.stat().st_size > _MOST:
+            raise ValueError
         found: Any = yaml.safe_load(file.read_text())
-        return {str(k): str(v) for k, v in found["tasks"][0]["labels"].items()}, str(found.get("license", ""))
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, IndexError, AttributeError):
+        return {text({"name": k}, "name"): text({"name": v}, "name") for k, v in found["tasks"][0]["labels"].items()}, text(found, "license")
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise InputError(f"{file}: must have the names of labels under tasks[0].labels") from None
 
 
@@ -61,5 +65,5 @@ def _splits(home: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for split in ("train", "val", "test"):
         if (home / "splits" / f"{split}.txt").is_file():
-            found |= dict.fromkeys((home / "splits" / f"{split}.txt").read_text().split("\n"), split)
+            found |= dict.fromkeys((home / "splits" / f"{split}.txt").read_text(errors="replace").split("\n"), split)
     return found

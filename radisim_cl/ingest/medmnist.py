@@ -64,7 +64,7 @@ def _declared(file: Path, settings: Settings) -> None:
     try:
         with zipfile.ZipFile(file) as packed:
             largest = max((m.file_size for m in packed.infolist()), default=0)
-    except (OSError, zipfile.BadZipFile, ValueError) as e:
+    except Exception as e:  # zipfile raises what it likes at bytes that it did not expect
         raise InputError(f"{file}: no file of arrays: {e}") from None
     if largest > settings.gigabytes * 2**30:
         raise InputError(f"{file}: declares an array of more than {settings.gigabytes:g} GiB")
@@ -74,7 +74,7 @@ def _declared(file: Path, settings: Settings) -> None:
 def _array(file: Path, name: str) -> npt.NDArray[Any]:
     try:
         with np.load(file, allow_pickle=False) as packed:
-            found: npt.NDArray[Any] = packed[name]
+            found: npt.NDArray[Any] = np.asarray(packed[name])  # a member that is no array comes as bytes
     except Exception as e:  # numpy, zip and zlib raise what they like at bytes that they did not expect
         raise InputError(f"{file}: no array {name!r} that can be read") from e
     if found.ndim < 1 or (name.endswith("images") and (found.dtype != np.uint8 or found.ndim not in (3, 4))):

@@ -141,7 +141,7 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
     """The image in its canonical orientation, and (3, 2) axes and signs in which it is stored."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            image: Any = _itk.load(file, settings.gigabytes) if file.suffix in _itk.ENDINGS else nib.load(file)
+            image: Any = (_itk.load if file.suffix in _itk.ENDINGS else _nibabel)(file, settings.gigabytes)
         shape = tuple(int(n) for n in image.shape)
         if len([n for n in shape if n > 1]) > 3 or len(shape) < 3:
             raise UnusableError(f"{len(shape)} dimensions; a volume has 3")
@@ -154,6 +154,16 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
         raise
     except Exception as e:  # the library raises what it likes at bytes that it did not expect
         raise UnusableError("not a volume of its format") from e
+
+
+def _nibabel(file: Path, gigabytes: float) -> Any:
+    """The image, unless it says to have more before its values: the library reads all of that, whatever it is."""
+    with nib.openers.Opener(file) as f:
+        head = f.read(nib.Nifti2Header.sizeof_hdr)
+    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
+    if max((float(kind(head[:kind.sizeof_hdr], check=False)["vox_offset"]) for kind in kinds), default=0) > gigabytes * 2**30:
+        raise UnusableError(f"declares more than {gigabytes:g} GiB")
+    return nib.load(file)
 
 
 def _numbers(image: Any, kind: type[np.float64] | None = np.float64) -> npt.NDArray[Any]:

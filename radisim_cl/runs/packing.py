@@ -90,7 +90,7 @@ def _row(of: Site, key: str, image: Blob, parts: dict[str, Blob], licence: str) 
 def _facts(file: Blob) -> dict[str, str]:
     try:
         found = json.loads(_text(file))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise InputError(f"{file}: is no JSON: {e}") from None
     return {c: str(found[c]) for c in COLUMNS if found.get(c) is not None} if isinstance(found, dict) else {}
 

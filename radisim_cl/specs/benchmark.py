@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -57,6 +57,15 @@ def _told_apart(what: str, lists: Iterable[list[str]], where: str = "two classes
     flat = [v for values in lists for v in values]
     if twice := sorted({v for v in flat if flat.count(v) > 1}):
         raise ValueError(f"{what} {twice[0]!r} stands in {where} must be told from another")
+
+
+def _asked_apart(prompts: Mapping[str, Iterable[str]]) -> None:
+    """A model that reads lower case and single blanks, as most do, must see another prompt for each class."""
+    of: dict[str, str] = {}
+    for label, texts in prompts.items():
+        for text in texts:
+            if (other := of.setdefault(" ".join(text.lower().split()), label)) != label:
+                raise ValueError(f"prompt {text!r} is asked for {other!r} and for {label!r}; one must be told from another")
 
 
 Templates = Annotated[list[Annotated[str, AfterValidator(_one_placeholder)]], Field(min_length=1)]
@@ -120,6 +129,7 @@ class _NamedClasses(_Subtask):
     def _consistent(self) -> Self:
         _told_apart("value", (c.values for c in self.classes.values()))
         _told_apart("prompt name", (c.names for c in self.classes.values()))
+        _asked_apart(self.prompts())
         return self
 
     @property
@@ -164,6 +174,7 @@ class VolumeSubtask(_Subtask):
     def _consistent(self) -> Self:
         _told_apart("value", (c.values for c in self.classes.values()))
         _told_apart("prompt", (c.prompts for c in self.classes.values()))
+        _asked_apart(self.prompts())
         return self
 
     @property
@@ -192,6 +203,7 @@ class GroundSubtask(_Subtask):
     def _consistent(self) -> Self:
         _told_apart("structure", [self.structures], "the list twice; a structure")
         _told_apart("prompt name", self.vocabulary.values(), "two entries of the vocabulary; one")
+        _asked_apart(self.prompts())
         if lacking := [s for s in self.structures if s not in self.vocabulary]:
             raise ValueError(f"structure {lacking[0]!r} is not in the vocabulary. {hint(lacking[0], self.vocabulary)}")
         return self

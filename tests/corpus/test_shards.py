@@ -167,7 +167,8 @@ def test_a_folder_without_shards_a_compressed_one_and_a_command_are_refused(tmp_
 
 @pytest.mark.usefixtures("secret")
 @pytest.mark.parametrize(("name", "data", "said"), [
-    ("a.json", b"{", r"shard\.tar:\d+:1: is no JSON"), ("a.txt", b"\xff", r"shard\.tar:\d+:1: not UTF-8"),
+    ("a.json", b"{", r"shard\.tar:\d+:1: is no JSON"), ("a.json", b"[" * 100_000, r"shard\.tar:\d+:100000: is no JSON"),
+    ("a.txt", b"\xff", r"shard\.tar:\d+:1: not UTF-8"),
 ])
 def test_facts_that_cannot_be_read_are_named(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     (tmp_path / "in").mkdir()

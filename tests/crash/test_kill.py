@@ -154,16 +154,17 @@ def test_a_stage_that_retains_what_it_was_entered_with_goes_on_as_if_nothing_had
 
 
 def spoil(world: World, share: float) -> set[str]:
-    """Makes a share of the training images end too soon, and allows a twentieth; their names in the ledger."""
+    """Makes a share of the training images end too soon or flips a bit of them, and allows a twentieth; their names in the ledger."""
     for name in ("modality", "anatomy"):
         stage = yaml.safe_load((world.root / f"stages/{name}.yaml").read_text())
         world.edit(f"stages/{name}.yaml", data=stage["data"] | {"max_corrupt": 0.05})
     corpus = Corpora(load_catalog("toy", world.root), "toy-1")["drawn"]
     train = corpus.frame.index[corpus.frame["split"] == "train"]
     rows = np.random.default_rng(0).choice(train, max(1, round(share * len(train))), replace=False).tolist()
-    for row in rows:
+    for k, row in enumerate(rows):
         path = corpus.image(row).path
-        path.write_bytes(path.read_bytes()[:100])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:100] if k % 2 else whole[:300] + bytes([whole[300] ^ 16]) + whole[301:])
     return {f"drawn:{row}" for row in rows}
 
 

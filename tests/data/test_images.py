@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from _made import declaring
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from radisim_cl.corpus.blobs import Blob
-from radisim_cl.data.images import decode, decode_mask, resize, resize_mask
+from radisim_cl.data.images import UnreadableError, decode, decode_mask, resize, resize_mask
 from radisim_cl.errors import InputError
 from radisim_cl.specs.preprocess import PreprocessSpec
 
@@ -73,6 +78,57 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, name: str, write
         decode(Blob(tmp_path / name))
     assert str(tmp_path / name) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def said(read: Callable[[Blob], torch.Tensor], file: Path) -> torch.Tensor | str:
+    """What is read, or why it is not."""
+    try:
+        return read(Blob(file))
+    except InputError as e:
+        return str(e)
+
+
+def test_no_bit_that_flips_ends_the_process(tmp_path: Path) -> None:
+    """In torchvision's decoder, each of libpng's errors about checksums and data is a segmentation fault."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
+    file, refused = tmp_path / "image.png", 0
+    Image.fromarray(pixels).save(file)
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+        for found in (said(decode, file), said(decode_mask, file)):
+            if isinstance(found, str):
+                assert found.startswith(f"{file}: ")
+                refused += 1
+            else:
+                np.testing.assert_array_equal(found.squeeze().numpy(), pixels)
+    assert refused > 1.9 * len(whole)
+
+
+@pytest.mark.parametrize(("kind", "side"), [("PNG", 60_000), ("JPEG", 60_000), ("GIF", 60_000), ("WEBP", 16_000)])
+def test_the_header_is_read_before_pixels_are_made_room_for(tmp_path: Path, kind: str, side: int) -> None:
+    """A kilobyte that declares 3.6 billion pixels."""
+    made = io.BytesIO()
+    Image.new("RGB" if kind == "WEBP" else "L", (16, 16)).save(made, kind)
+    (tmp_path / "bomb").write_bytes(declaring(made.getvalue(), side, side))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + 200_000  # kilobytes
+    with pytest.raises(UnreadableError, match=rf"bomb: (declares {side} x {side} pixels|cannot be decoded: Image size \({side**2} pixels\))"):
+        decode(Blob(tmp_path / "bomb"))
+    if kind == "PNG":
+        with pytest.raises(UnreadableError, match="bomb: "):
+            decode_mask(Blob(tmp_path / "bomb"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < most
+
+
+@given(noise=st.binary(min_size=1, max_size=100), at=st.integers(0, 400), kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]))
+@settings(max_examples=150)
+def test_no_bytes_crash_what_decodes(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, kind: str) -> None:
+    made = io.BytesIO()
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(made, kind)
+    raw, file = made.getvalue(), tmp_path_factory.mktemp("noise") / "x"
+    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
+    for found in (said(decode, file), said(decode_mask, file)):
+        assert "\n" not in found if isinstance(found, str) else found.dtype == torch.uint8
 
 
 SIZES = [(80, 64), (64, 80), (97, 251), (300, 200), (513, 512), (30, 20), (41, 64)]

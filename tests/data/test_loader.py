@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from radisim_cl.corpus.corpora import Corpora
+from radisim_cl.corpus.pack import pack
 from radisim_cl.data.cache import ImageCache
 from radisim_cl.data.loader import CLAIMABLE, Batch, Loader
 from radisim_cl.data.mixture import Mixture
@@ -79,6 +80,16 @@ def test_batches_do_not_depend_on_readers(many: Corpora, readers: int) -> None:
     expected = list(loader(many, augment=MOVING).batches(0, 9))
     assert len(expected) == 9
     assert_equal(list(loader(many, augment=MOVING, readers=readers).batches(0, 9)), expected)
+
+
+def test_readers_are_not_fewer_for_fewer_shards(many: Corpora, tmp_path: Path) -> None:
+    """Readers take pairs, not shards: four of them share one."""
+    pack(many.catalog, "noise", tmp_path / "packed", 2**30)
+    assert len(list((tmp_path / "packed" / "shards").iterdir())) == 1
+    spec = many.catalog.corpora["noise"].model_copy(update={"manifest": "packed/manifest.parquet"})
+    packed = Corpora(CatalogSpec(name="noise", root=str(tmp_path), corpora={"noise": spec}), "v1")
+    found = list(loader(packed, augment=MOVING, readers=4).batches(0, 9))
+    assert_equal(found, list(loader(many, augment=MOVING).batches(0, 9)))
 
 
 @pytest.mark.parametrize("cache", [0, 840 * 5, 2**30])

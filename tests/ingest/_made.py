@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,6 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
-from radisim_cl.errors import InputError
-from radisim_cl.ingest._protocol import Settings
-from radisim_cl.registry import plugin
 
 F = npt.NDArray[np.float64]
 CANARY = "Canary^Jane"
@@ -86,21 +85,29 @@ def jpeg(path: Path, seed: int, shape: tuple[int, int] = (24, 32)) -> Path:
     return path
 
 
-def reads_or_refuses(whole: tuple[str, Path, Path, bytes], noise: bytes, at: int, settings: Settings) -> None:
-    """A layout's records of a folder, one of whose files has noise in it: facts that are texts, or an error in words.
+def declaring(picture: bytes, width: int, height: int) -> bytes:
+    """A PNG, JPEG, GIF or lossy WebP whose header says that it has another size."""
+    out = bytearray(picture)
+    if picture.startswith(b"\x89PNG"):
+        out[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+        out[29:33] = zlib.crc32(out[12:29]).to_bytes(4, "big")
+    elif picture.startswith(b"GIF"):
+        out[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    elif picture.startswith(b"RIFF"):
+        out[26:30] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    else:
+        at = picture.index(b"\xff\xc0") + 5
+        out[at:at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(out)
 
-    Args:
-        whole: layout, folder, the file and its bytes.
-        noise: written over the file's own bytes.
-        at: from where.
-        settings: of the ingestion.
-    """
-    layout, folder, file, raw = whole
-    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
-    module = plugin("radisim_cl.ingest", layout)
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name.lower().endswith(module.ENDINGS)]
-    try:
-        found = list(module.records(files, folder, settings))
-    except InputError:
-        return
-    assert all(isinstance(v, str) for record in found for v in record.facts.values())
+
+
+def shard(path: Path, members: dict[str, bytes]) -> Path:
+    """A tar of files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path

@@ -11,10 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from _benchmarks import BENCHMARKS, ORGANS, SHAPE, scan
-from _made import nifti, reads_or_refuses
+from _made import nifti
 from _sources import NAME
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from test_ingest import made
 from test_pictures import nothing_private
@@ -259,39 +257,3 @@ def test_an_archive_that_declares_too_much_is_not_opened(tmp_path: Path) -> None
     folder = BENCHMARKS["medmnist"](tmp_path / "in", 4)
     with pytest.raises(InputError, match="declares an array of more than 1e-06 GiB"):
         made("medmnist", folder, tmp_path / "out", settings=Settings(gigabytes=1e-6))
-
-
-FUZZED = {"medmnist": "pneumoniamnist.npz", "medimeta": "annotations.csv", "rsna_pneumonia": "stage_2_train_labels.csv",
-          "covid_ct": "COVID-CT-MetaInfo.xlsx", "ct_ich": "hemorrhage_diagnosis_raw_ct.csv", "mrnet": "train-acl.csv", "totalsegmentator": "meta.csv"}
-
-
-Whole = tuple[str, Path, Path, bytes]
-"""A set, its folder, its table, and the table's bytes."""
-
-
-@pytest.fixture(scope="module", params=FUZZED)
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    layout = str(request.param)
-    folder = BENCHMARKS[layout](tmp_path_factory.mktemp("noise") / "in", 1)
-    file = next(folder.rglob(FUZZED[layout]))
-    return layout, folder, file, file.read_bytes()
-
-
-@given(noise=st.binary(max_size=60), at=st.integers(0, 600))
-@settings(max_examples=60)
-def test_no_bytes_crash_the_reader_of_a_set(whole: Whole, noise: bytes, at: int) -> None:
-    """Its own table with noise somewhere in it: records, or words."""
-    reads_or_refuses(whole, noise, at, ALL)
-
-
-@given(noise=st.binary(min_size=1, max_size=60), at=st.integers(0, 300))
-@settings(max_examples=60)
-def test_no_bytes_crash_the_reader_of_arrays(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int) -> None:
-    file = tmp_path_factory.mktemp("noise") / "x.npy"
-    np.save(file, np.zeros((3, 8, 8), dtype=np.uint8))
-    raw = file.read_bytes()
-    file.write_bytes(raw[:at] + noise + raw[at + len(noise):])
-    try:
-        list(mrnet_layout.pictures(Record("k", "p", (file,), {"plane": "axial"}), Settings(2, 16, gigabytes=0.01)))
-    except UnusableError:
-        return

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
-import tarfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import yaml
-from _made import CANARY, jpeg, png
+from _made import CANARY, declaring, jpeg, png, shard
 from _sources import SOURCES
 from conftest import World
 from filelock import FileLock
@@ -91,15 +89,6 @@ def test_a_folder_is_a_class_and_duplicates_are_counted(tmp_path: Path) -> None:
         made("folders", tmp_path / "in", tmp_path / "other")
 
 
-def shard(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-
-
 def test_shards_become_pictures_of_one_size(tmp_path: Path) -> None:
     big = png(tmp_path / "x.png", 1, (90, 120)).read_bytes()
     for s in range(2):
@@ -144,11 +133,9 @@ def test_eight_bits_stay_as_they_are_and_sixteen_are_windowed(tmp_path: Path) ->
 
 def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
     whole = jpeg(tmp_path / "whole.jpg", 1, (200, 200)).read_bytes()
-    bomb = bytearray(png(tmp_path / "x.png", 1).read_bytes())
-    bomb[16:24] = (60_000).to_bytes(4, "big") * 2
-    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
+    bomb = declaring(png(tmp_path / "x.png", 1).read_bytes(), 60_000, 60_000)
     for name, data, said in (("short.jpg", whole[:len(whole) // 2], "no image that can be decoded"),
-                             ("bomb.png", bytes(bomb), "declares more than 4 GiB"), ("empty.png", b"", "no image that can be decoded")):
+                             ("bomb.png", bomb, "declares more than 4 GiB"), ("empty.png", b"", "no image that can be decoded")):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UnusableError, match=said):
             seen(tmp_path / name)

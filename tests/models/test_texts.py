@@ -81,3 +81,14 @@ def test_lengths_rise_in_steps_to_the_context_and_prompts_fit(tmp_path: Path) ->
     assert sorted(set(lengths)) == [8, 16, 24, 32, 40]
     assert lengths == sorted(lengths)
     assert shortened(model, tokenizer, tokenizer(["knee " * 20]))(["knee"]).shape[1] == 24
+
+
+@pytest.mark.parametrize("kind", ["CLIP", "end of sequence"])
+def test_a_caption_longer_than_the_context_keeps_its_beginning_and_an_end(kind: str, tmp_path: Path) -> None:
+    """The text's embedding is taken at the end token, which a caption that was only cut off would lack."""
+    model, _ = made(kind, tmp_path)
+    words, tokenizer = ["liver"] * 100, open_clip.SimpleTokenizer(context_length=40)
+    short = shortened(model, tokenizer)([" ".join(words)])
+    assert torch.equal(short, tokenizer([" ".join(words[:38])]))
+    assert short[0, -1] == tokenizer.eot_token_id
+    assert torch.equal(encode(model, short), encode(model, tokenizer([" ".join(words[:38])])))

@@ -119,6 +119,11 @@ WRONG: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "three classes of a volume": (VOLUME, "    classes:\n", "    classes:  # here\n      more: {values: [x], prompts: [x]}\n", "classes",
                                   ("at most 2",)),
     "prompt in two classes": (VOLUME, '"knee MRI"', '"MRA"', "", ("prompt 'MRA' stands in two classes",)),
+    "prompt in two cases": (VOLUME, '"knee MRI"', '" mra"', "", ("prompt 'MRA' is asked for 'other' and for 'MRA'",)),
+    "name in two cases": (ORDINAL, "[grade 1]", "[Grade  2]", "", ("prompt 'This is a grade 2 image.' is asked for '1' and for '2'",)),
+    "prompt of two templates": (GROUND, "[body, soft tissue]", "[body, this is a liver image.]", "", (
+        "prompt 'This is a liver image.' is asked for 'body' and for 'liver'",)),
+    "entry in two cases": (GROUND, "[body, soft tissue]", "[body, AIR]", "", ("prompt 'This is a AIR image.' is asked for 'background' and",)),
     "value in two grades": (ORDINAL, "[WHO 2]", "[WHO 1]", "", ("value 'WHO 1' stands in two classes",)),
     "error as the primary metric": (ORDINAL, "metric: quadratic_kappa", "metric: mae", "", (
         "protocol 'ordinal' has no metric 'mae' that skill can be made from", "Known: accuracy, balanced_accuracy, quadratic_kappa.")),
