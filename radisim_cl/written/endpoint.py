@@ -97,8 +97,8 @@ class Endpoint:
             url: that `/chat/completions` comes after.
             per_minute: requests, those that are sent again among them.
             timeout: seconds without a byte, after which a request is given up.
-            retries: of a request, where the endpoint is busy, fails or is not there: after what its `Retry-After` says, up to two minutes, or
-                after half a second, one, two, ... up to eight.
+            retries: of a request, where the endpoint is busy, fails or is not there: after what its `Retry-After` says (by openai 3.57, two
+                minutes at most), or after half a second, one, two, ... up to eight.
 
         Raises:
             InputError: the package `openai` is not installed, or it is no URL.
