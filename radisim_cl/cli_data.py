@@ -139,3 +139,39 @@ def corpus_index(
     with Bars() as progress:
         card = index(folder, out_, patient, licence, progress)
     out.print(f"{out_}: {card['pairs']:,} pairs of {card['patients']:,} patients; card.yaml says what was left out", highlight=False)
+
+
+@corpus_app.command("caption")
+def corpus_caption(
+    corpus: Annotated[str, typer.Argument(help="A source of the catalog.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder of the new manifest and the answers. A second call asks only for what is not there.")],
+    endpoint: Annotated[str, typer.Option(help="URL of an OpenAI-compatible API: `http://localhost:8000/v1`. A key is read from RADISIM_API_KEY.")],
+    model: Annotated[str, typer.Option(help="As the endpoint calls it.")],
+    catalog: Catalog = None,
+    prompt: Annotated[Path | None, typer.Option(help="File with instructions instead of ours; the facts of an image come after them.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="At 0 all wordings of the same facts are the same.")] = 0.7,
+    wordings: Annotated[int, typer.Option(min=1, max=20, help="Captions of the same facts; each row has one of them, by its id.")] = 3,
+    per_minute: Annotated[float, typer.Option(min=0.1, help="Requests that are sent, those that are sent again among them.")] = 60,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Requests that wait for an answer at once.")] = 4,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, with three examples; send and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card, or what a dry run says, as JSON.")] = False,
+) -> None:
+    """Have captions written by a language model from labels, modality, plane, anatomy and structures; nothing else is sent.
+
+    Captions that contradict the labels are asked for once more, then worded by the catalog's templates, and counted on the card. A corpus under a
+    data-use agreement is sent to an endpoint on this machine only.
+    """
+    from radisim_cl.runs.bars import Bars
+    from radisim_cl.runs.captioning import Captioning, dry
+
+    with Bars() as progress:
+        asked = Captioning.of(corpus, out_, catalog or "phantom", endpoint, model, prompt, temperature, wordings, per_minute, progress)
+        told = asked.told() if dry_run else asked.make(jobs, progress)
+    if as_json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+    elif dry_run:
+        out.print(dry(told), highlight=False, markup=False, soft_wrap=True)
+    else:
+        rows = told["captions"]["rows"]
+        said = f"{rows['model']:,} captions by {model}, {rows['template']:,} by templates, {rows['none']:,} rows without"
+        out.print(f"{out_}: {said}; card.yaml says why", highlight=False, markup=False)

@@ -33,6 +33,11 @@ def names_side(*texts: str) -> bool:
     return any(_SIDE.search(t.replace("_", " ")) for t in texts)
 
 
+def sides(text: str) -> list[tuple[int, str]]:
+    """`left` and `right` where a text names one, with where it does."""
+    return [(m.start(), "left" if m[0][0].lower() in "ls" else "right") for m in _SIDE.finditer(text)]
+
+
 def captioned(frame: pd.DataFrame, level: str, templates: TemplateSet | None) -> pd.Series[bool]:
     """Rows that can have the caption asked for: their own, or at least one variant whose columns are all filled.
 

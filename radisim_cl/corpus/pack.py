@@ -14,6 +14,7 @@ import numpy.typing as npt
 import yaml
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from radisim_cl.corpus.card import origin
 from radisim_cl.corpus.corpora import Corpus, manifest, open_corpus, read_manifest
 from radisim_cl.errors import InputError
 from radisim_cl.files import fsync, sha256, sha256_bytes, write_atomic
@@ -105,7 +106,7 @@ def pack(catalog: CatalogSpec, name: str, out: Path, shard_size: int,
     frame.to_parquet(out / ".manifest.tmp", index=False)
     (out / ".manifest.tmp").replace(out / "manifest.parquet")
     card: dict[str, object] = {
-        "name": name, "licences": corpus.licences, "pairs": len(frame), "packed_from": corpus.digest,
+        "name": name, **origin(path.parent), "licences": corpus.licences, "pairs": len(frame), "packed_from": corpus.digest,
         "captions": int((layout.sizes[:, 1] >= 0).sum()), "masks": int((layout.sizes[:, 2] >= 0).sum()),
         "shards": {_name(s): {"bytes": size, "sha256": sha256(out / _name(s))} for s, size in enumerate(layout.ends.tolist())},
     }

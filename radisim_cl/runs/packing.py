@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from radisim_cl.corpus.blobs import Blob
+from radisim_cl.corpus.card import origin
 from radisim_cl.corpus.corpora import COLUMNS
 from radisim_cl.corpus.pack import bytes_of
 from radisim_cl.corpus.pack import pack as write
@@ -65,9 +66,10 @@ def index(folder: Path, out: Path, patient: str, licence: str, progress: Progres
         frames.append(pd.DataFrame(rows, columns=COLUMNS, dtype="str").fillna(""))
         progress("shards", done, len(files))
     frame = pd.concat(frames, ignore_index=True)
-    card = {"name": out.name, "licences": sorted(set(frame["licence"]) - {""}), "shards": len(files), "left_out": dict(left_out),
-            "patients": int(frame["patient"].nunique()), "pairs": len(frame), "captions": int((frame["caption"] != "").sum()),
-            "masks": int((frame["mask"] != "").sum()), "ids": "hashed with the site's secret; captions and labels are as the shards gave them"}
+    card = {"name": out.name, **(origin(folder) or origin(folder.parent)), "licences": sorted(set(frame["licence"]) - {""}),
+            "shards": len(files), "left_out": dict(left_out), "patients": int(frame["patient"].nunique()), "pairs": len(frame),
+            "captions": int((frame["caption"] != "").sum()), "masks": int((frame["mask"] != "").sum()),
+            "ids": "hashed with the site's secret; captions and labels are as the shards gave them"}
     out.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(out / ".manifest.tmp", index=False)
     (out / ".manifest.tmp").replace(out / "manifest.parquet")

@@ -8,11 +8,13 @@ import shlex
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from _benchmarks import BENCHMARKS
+from _endpoint import Stub
 from _made import png
 from _originals import ORIGINALS
 from _sources import SOURCES
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 SMOKE = ["--profile", "smoke"]
 SMALL = ["--catalog", "phantom_small"]
+FROM_A_CATALOG = ("corpus check", "corpus pack", "corpus caption")
 ENVIRONMENT = os.environ | {"RADISIM_SALT": "a secret of the tests", "RADISIM_VOLUMES": "volumes", "RADISIM_OPEN": "open"}
 """With the cache that outlives the tests: the phantom is drawn there once."""
 
@@ -40,6 +43,14 @@ def of_kind(start: str) -> list[object]:
     """All commands that begin with a word, as test cases."""
     return [pytest.param(c, id=f"{p.relative_to(ROOT)}: {c}", marks=[pytest.mark.slow] * any(long in c for long in LONG))
             for p in PAGES for c in commands(p) if c.startswith(start)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def endpoint() -> Iterator[None]:
+    """What `$RADISIM_ENDPOINT` of the pages stands for."""
+    with Stub() as stub, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RADISIM_ENDPOINT", stub.url)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +91,7 @@ def test_commands_do_what_they_say(command: str, place: Path) -> None:
     if words[0] in ("run", "plan", "validate", "ablate") and "--profile" not in words:
         words += SMOKE  # the same command at the scale of a test
     words += ["--seeds", "1"] * (words[0] == "ablate")
-    if words[0] in ("run", "plan", "validate", "ablate", "ls", "bench") or " ".join(words[:2]) in ("phantom make", "corpus check", "corpus pack"):
+    if words[0] in ("run", "plan", "validate", "ablate", "ls", "bench") or " ".join(words[:2]) in ("phantom make", *FROM_A_CATALOG):
         words += SMALL * ("--catalog" not in words and "open_sample" not in command and "layouts" not in words)
     done = subprocess.run([sys.executable, "-m", "radisim_cl", *words], cwd=place, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]

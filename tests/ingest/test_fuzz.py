@@ -17,6 +17,7 @@ import pytest
 from _benchmarks import BENCHMARKS
 from _bounds import bounded
 from _made import body, declaring, dicom, jpeg, nifti, png, shard
+from _originals import ORIGINALS
 from _sources import SOURCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,7 @@ def own(layout: str, folder: Path) -> Path:
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     **{name: lambda folder, layout=name: own(layout, folder) for name in ("nifti", "dicom", "webdataset", "images", "folders")},  # type: ignore[misc]
-    **{name: lambda folder, make=make: make(folder, 1) for name, make in (SOURCES | BENCHMARKS).items()}}  # type: ignore[misc]
+    **{name: lambda folder, make=make: make(folder, 1) for name, make in (SOURCES | BENCHMARKS | ORIGINALS).items()}}  # type: ignore[misc]
 
 
 def test_every_layout_is_fuzzed() -> None:
