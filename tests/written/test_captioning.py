@@ -208,7 +208,7 @@ def test_a_contradiction_is_told_once_then_the_template_words_the_row_and_the_ca
             return said("Right pneumonia with a pleural effusion.")
         if facts(body).get("findings") == "normal" and len(body["messages"]) == 2:
             return said("\"Chest radiograph with pneumonia.\"")
-        return said("A chest radiograph that goes on and", "length") if "findings" not in facts(body) else said(sentence(body))
+        return said("A chest radiograph that goes on and", "length") if "findings" not in facts(body) else said(f"\"{sentence(body)}\"")
 
     stub.answer = stubborn
     frame, card = done(site, stub, "--wordings", "1")
@@ -217,6 +217,7 @@ def test_a_contradiction_is_told_once_then_the_template_words_the_row_and_the_ca
         "": ["template"], "normal": ["model"], "pneumonia@left": ["model"], "pleural effusion@left|pneumonia@left": ["template"]}
     assert by["report"].first()["pleural effusion@left|pneumonia@left"] == "DR with pneumonia and pleural effusion"
     assert by["report"].first()[""] == "DR"
+    assert not frame["report"].str.contains("\"").any()
     again = [b["messages"][2:] for b in stub.bodies if len(b["messages"]) == 4]
     assert {tuple(m["role"] for m in more) for more in again} == {("assistant", "user")}
     assert any("it says 'pneumonia', which is not among the findings" in told["content"] for _, told in again)
