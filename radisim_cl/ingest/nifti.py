@@ -158,9 +158,9 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
 
 def _nibabel(file: Path, gigabytes: float) -> Any:
     """The image, unless it says to have more before its values: the library reads all of that, whatever it is."""
-    with nib.openers.Opener(file) as f:
+    with nib.openers.Opener(str(file)) as f:
         head = f.read(nib.Nifti2Header.sizeof_hdr)
-    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
+    kinds: list[Any] = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
     if max((float(kind(head[:kind.sizeof_hdr], check=False)["vox_offset"]) for kind in kinds), default=0) > gigabytes * 2**30:
         raise UnusableError(f"declares more than {gigabytes:g} GiB")
     return nib.load(file)
