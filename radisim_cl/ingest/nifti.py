@@ -156,9 +156,9 @@ def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:
 
 def _before(file: Path) -> float:
     """Bytes that a file says to have before its values: the library reads them all, whatever they are."""
-    with nib.openers.Opener(file) as f:
+    with nib.openers.Opener(str(file)) as f:
         head = f.read(nib.Nifti2Header.sizeof_hdr)
-    kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
+    kinds: list[Any] = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(head)]
     return max((float(kind(head[:kind.sizeof_hdr], check=False)["vox_offset"]) for kind in kinds), default=0)
 
 
