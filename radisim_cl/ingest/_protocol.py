@@ -14,6 +14,8 @@ Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 """By the axis that they are perpendicular to: left to right, front to back, foot to head."""
 F = npt.NDArray[np.float64]
+Box = tuple[float, float, float, float]
+"""Column and row of the upper left corner, width and height, in pixels of the file."""
 Uncertain = Literal["negative", "positive", "skip"]
 UNCERTAIN: tuple[Uncertain, ...] = ("negative", "positive", "skip")
 
@@ -82,6 +84,7 @@ class Record:
         files: in order.
         facts: columns of the manifest that are known beforehand.
         masks: label maps: one of each file, in order, or one of the whole of it.
+        boxes: what a mask shows as 1, where boxes are all that is known of it; of one file.
         study: native id, where several records make a study; empty: the record is one.
         at: where in the file, if it is not all of it: offset and length in a tar, or the index in an array.
         slices: labels of each slice of a volume, in the order in which they are stored; empty where they are not known one by one.
@@ -95,6 +98,7 @@ class Record:
     files: tuple[Path, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     masks: tuple[Path, ...] = ()
+    boxes: tuple[Box, ...] = ()
     study: str = ""
     at: tuple[int, ...] = ()
     slices: tuple[str, ...] = ()

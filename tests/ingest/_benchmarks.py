@@ -72,6 +72,10 @@ def medimeta(folder: Path, n: int) -> Path:
     return folder
 
 
+BOXES = ((4.0, 2.0, 8.0, 10.0), (20.0, 6.0, 10.0, 16.0))
+"""Column and row of the upper left corner, width and height in pictures of 32 x 24."""
+
+
 def rsna_pneumonia(folder: Path, n: int) -> Path:
     """DICOM by patient, and two tables; a patient with two boxes has two rows."""
     labels, kinds = list[dict[str, object]](), list[dict[str, object]]()
@@ -79,8 +83,8 @@ def rsna_pneumonia(folder: Path, n: int) -> Path:
     for k in range(n):
         patient, kind = f"{NAME}-{k:04d}", ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")[k % 3]
         dicom(folder / "stage_2_train_images" / f"{patient}.dcm", grey(40_000 + k), Modality="CR", BodyPartExamined="CHEST", PatientID=patient)
-        for _ in range(1 + (k % 3 == 2)):
-            labels.append({"patientId": patient, "x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "Target": int(k % 3 == 2)})
+        for box in BOXES if k % 3 == 2 else (("", "", "", ""),):
+            labels.append({"patientId": patient, **dict(zip(("x", "y", "width", "height"), box, strict=True)), "Target": int(k % 3 == 2)})
             kinds.append({"patientId": patient, "class": kind})
     table(folder / "stage_2_train_labels.csv", labels)
     table(folder / "stage_2_detailed_class_info.csv", kinds)

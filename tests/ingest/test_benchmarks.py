@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from _benchmarks import BENCHMARKS, ORGANS, SHAPE, scan
-from _made import nifti
+from _made import dicom, nifti
 from _sources import NAME
 from PIL import Image
 from test_ingest import made
@@ -20,6 +20,7 @@ from test_sources import rows
 
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import ct_org as ct_org_layout
+from radisim_cl.ingest import dicom as dicom_layout
 from radisim_cl.ingest import mrnet as mrnet_layout
 from radisim_cl.ingest._protocol import Record, Settings, UnusableError
 from radisim_cl.specs.catalog import CorpusSpec
@@ -78,10 +79,32 @@ def test_medimeta(tmp_path: Path) -> None:
 
 
 def test_rsna_pneumonia(tmp_path: Path) -> None:
-    frame, _ = ingested("rsna_pneumonia", tmp_path, 6)
+    """A patient's two boxes are one mask, as large as the picture, which is half as large as its file."""
+    frame, card = ingested("rsna_pneumonia", tmp_path, 6)
     assert rows(frame, "labels", "modality", "anatomy") == [
         ("normal", "DR", "chest"), ("other abnormality", "DR", "chest"), ("pneumonia", "DR", "chest")]
     assert len(frame) == frame["patient"].nunique() == 6
+    assert (frame["mask"] != "").tolist() == (frame["labels"] == "pneumonia").tolist()
+    expected = np.zeros((12, 16), dtype=np.uint8)
+    expected[1:6, 2:6] = expected[3:11, 10:15] = 1
+    for row in frame[frame["mask"] != ""].to_dict("records"):
+        assert (mask_of(tmp_path, row) == expected).all()
+    assert card["catalog"]["structures"] == {1: "pneumonia"}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("direction", [None, [1, 0, 0, 0, 0, -1], [-1, 0, 0, 0, 0, -1], [0, 0, -1, 1, 0, 0]], ids=str)
+def test_a_box_lies_on_what_it_was_drawn_around(tmp_path: Path, direction: list[int] | None) -> None:
+    """However the picture is turned and stretched to be looked at."""
+    pixels = np.zeros((30, 40), dtype=np.int16)
+    pixels[4:12, 20:36] = 1000
+    file = dicom(tmp_path / "d.dcm", pixels, Modality="DX", PixelSpacing=[2, 1], WindowCenter=500, WindowWidth=1000,
+                 **({"ImageOrientationPatient": direction} if direction else {}))
+    (picture,) = dicom_layout.pictures(Record("k", "p", (file,), boxes=((20, 4, 16, 8),)), Settings(1, 60))
+    assert picture.mask is not None
+    assert picture.mask.shape == picture.pixels.shape
+    assert ((picture.pixels > 127) == (picture.mask == 1)).mean() > 0.98
+    with pytest.raises(UnusableError, match="a box that does not lie on its image"):
+        list(dicom_layout.pictures(Record("k", "p", (file,), boxes=((40, 4, 16, 8),)), Settings(1, 60)))
 
 
 def test_brain_tumor_mri(tmp_path: Path) -> None:
@@ -243,7 +266,8 @@ def test_what_is_not_in_a_set_s_form_is_said(tmp_path: Path, layout: str, name: 
 def test_tables_that_disagree_are_said(tmp_path: Path) -> None:
     folder = BENCHMARKS["rsna_pneumonia"](tmp_path / "in", 3)
     whole = (folder / "stage_2_train_labels.csv").read_text()
-    for there, instead, said in ((",1\n", ",0\n", "Target: 0 disagrees with the class"), (",1\n", ",2\n", "Target: '2' must be 0 or 1")):
+    for there, instead, said in ((",1\n", ",0\n", "Target: 0 disagrees with the class"), (",1\n", ",2\n", "Target: '2' must be 0 or 1"),
+                                (",8.0,", ",,", "x, y, width, height: must be the box of a target, not '4.0', '2.0', '', '10.0'")):
         (folder / "stage_2_train_labels.csv").write_text(whole.replace(there, instead))
         with pytest.raises(InputError, match=f"stage_2_train_labels.csv:4  {said}"):
             made("rsna_pneumonia", folder, tmp_path / "out")
