@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from radisim_cl.corpus.blobs import Blob
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _grey
-from radisim_cl.ingest._protocol import Picture, Record, Settings, UnusableError
+from radisim_cl.ingest._protocol import Outline, Picture, Record, Settings, UnusableError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 AS_IT_WAS = "8 bits, as they were"
@@ -77,6 +77,26 @@ def decoded(file: Blob, settings: Settings) -> npt.NDArray[np.uint8 | np.uint16]
         raise UnusableError(f"declares more than {settings.gigabytes:g} GiB") from e
     except Exception as e:  # decoders raise what they like at bytes that they did not expect
         raise UnusableError("no image that can be decoded") from e
+
+
+def drawn(outlines: Sequence[Outline], shape: Sequence[int]) -> npt.NDArray[np.uint8] | None:
+    """(h, w) label map of boxes and circles, the later over the earlier; None where there is none.
+
+    Raises:
+        UnusableError: one that covers no pixel of the image.
+    """
+    out = np.zeros(shape, dtype=np.uint8)
+    rows, columns = np.ogrid[:out.shape[0], :out.shape[1]]
+    for value, x, y, *size in outlines:
+        if len(size) == 2:
+            width, height = size
+            inside = (rows >= round(y)) & (rows < round(y + height)) & (columns >= round(x)) & (columns < round(x + width))
+        else:
+            inside = (columns - x) ** 2 + (rows - y) ** 2 <= size[0] ** 2
+        if not inside.any():
+            raise UnusableError("an outline that does not lie on its image")
+        out[inside] = value
+    return out if outlines else None
 
 
 def label_map(file: Path, shape: tuple[int, ...], settings: Settings) -> npt.NDArray[np.uint8]:

@@ -14,8 +14,9 @@ Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 """By the axis that they are perpendicular to: left to right, front to back, foot to head."""
 F = npt.NDArray[np.float64]
-Box = tuple[float, float, float, float]
-"""Column and row of the upper left corner, width and height, in pixels of the file."""
+Outline = tuple[float, ...]
+"""The value of a mask; then column and row of the upper left corner, width and height of a box, or those of the centre and the radius of a circle; in
+pixels of the file."""
 Uncertain = Literal["negative", "positive", "skip"]
 UNCERTAIN: tuple[Uncertain, ...] = ("negative", "positive", "skip")
 
@@ -84,11 +85,10 @@ class Record:
         files: in order.
         facts: columns of the manifest that are known beforehand.
         masks: label maps: one of each file, in order, or one of the whole of it.
-        boxes: what a mask shows as 1, where boxes are all that is known of it; of one file.
         study: native id, where several records make a study; empty: the record is one.
         at: where in the file, if it is not all of it: offset and length in a tar, or the index in an array.
         slices: labels of each slice of a volume, in the order in which they are stored; empty where they are not known one by one.
-        outlines: of findings, as a table tells them, in pixels of the file: the value of the mask, then what the layout draws a shape from.
+        outlines: what a mask shows, where that is all that is known of it; of one file.
         unusable: why it cannot be used, if that is known already; counts against the budget.
         unwanted: why nobody wants it, such as a picture that is no radiology; counted, and against no budget.
     """
@@ -98,11 +98,10 @@ class Record:
     files: tuple[Path, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     masks: tuple[Path, ...] = ()
-    boxes: tuple[Box, ...] = ()
     study: str = ""
     at: tuple[int, ...] = ()
     slices: tuple[str, ...] = ()
-    outlines: tuple[tuple[int, ...], ...] = ()
+    outlines: tuple[Outline, ...] = ()
     unusable: str = ""
     unwanted: str = ""
 

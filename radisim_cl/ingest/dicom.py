@@ -18,7 +18,7 @@ from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from radisim_cl.ingest import _flat, _grey
-from radisim_cl.ingest._protocol import PLANES, About, Box, F, Picture, Record, Settings, UnusableError, spread
+from radisim_cl.ingest._protocol import PLANES, About, F, Picture, Record, Settings, UnusableError, spread
 
 # What it says of a file quotes it.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -64,7 +64,7 @@ def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None
         at: places in the series that are wanted; None: evenly spread.
 
     Raises:
-        UnusableError: no pixels, a syntax that no installed decoder knows, colour, no modality, or a mask or box that is not of its image.
+        UnusableError: no pixels, a syntax that no installed decoder knows, colour, no modality, or a mask or outline that is not of its image.
     """
     if record.masks and len(record.masks) != len(record.files):
         raise UnusableError("another number of masks than of images")
@@ -77,27 +77,12 @@ def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None
         centre, width, how = _grey.window(values if _own(head) else np.stack([v for _, v, _ in frames if v.shape == values.shape]),
                                           facts["modality"], region, settings.window, _own(head))
         seen, plane, spacing = _oriented(values, head)
-        labels = _flat.label_map(record.masks[k], values.shape, settings) if record.masks else drawn(record.boxes, values.shape)
+        labels = _flat.label_map(record.masks[k], values.shape, settings) if record.masks else _flat.drawn(record.outlines, values.shape)
         mask = None if labels is None else _grey.label_map(_oriented(labels, head)[0], settings.size, spacing)
         grey = _grey.eight_bits(seen, centre, width, settings.size, spacing)
         if head.PhotometricInterpretation == "MONOCHROME1":
             grey, how = 255 - grey, f"{how}; inverted, as MONOCHROME1 asks for"
         yield Picture(grey, mask, plane, facts, how, k, str(head.get("BurnedInAnnotation", "")).strip().upper() == "YES")
-
-
-def drawn(boxes: Sequence[Box], shape: Sequence[int]) -> npt.NDArray[np.uint8] | None:
-    """(h, w) label map: 1 in the boxes; None where there is none.
-
-    Raises:
-        UnusableError: a box that covers no pixel of the image.
-    """
-    out = np.zeros(shape, dtype=np.uint8)
-    for x, y, width, height in boxes:
-        inside = tuple(slice(max(0, round(at)), max(0, round(at + size))) for at, size in ((y, height), (x, width)))
-        if not out[inside].size:
-            raise UnusableError("a box that does not lie on its image")
-        out[inside] = 1
-    return out if boxes else None
 
 
 def _frames(file: Path, record: Record, settings: Settings) -> Iterator[tuple[F, Any]]:

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from radisim_cl.corpus.blobs import Blob
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _flat
@@ -48,10 +46,10 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
 
 
 def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
-    """The mammogram, with a mask of its circles where it has any; errors as of any picture."""
+    """The mammogram, with a mask of its circles where it has any; errors as of any picture.
+
+    The set counts rows from the foot.
+    """
     values = _flat.decoded(Blob(record.files[0]), settings)
-    mask = np.zeros((values.shape[0], values.shape[1]), dtype=np.uint8)
-    rows, columns = np.ogrid[:mask.shape[0], :mask.shape[1]]
-    for value, x, y, radius in record.outlines:
-        mask[(columns - x) ** 2 + (mask.shape[0] - 1 - y - rows) ** 2 <= radius**2] = value
-    yield _flat.picture(values, settings, mask=mask if record.outlines else None)
+    circles = [(value, x, values.shape[0] - 1 - y, radius) for value, x, y, radius in record.outlines]
+    yield _flat.picture(values, settings, mask=_flat.drawn(circles, values.shape[:2]))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.errors import InputError
-from radisim_cl.ingest._protocol import HELD, About, Box, Record, Settings
+from radisim_cl.ingest._protocol import HELD, About, Outline, Record, Settings
 from radisim_cl.ingest._tables import Files, Row, rows, the
 from radisim_cl.ingest.dicom import pictures as pictures
 
@@ -29,7 +29,7 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
         InputError: a table is missing, or a class, target or box that is none.
     """
     images, targets, labels = Files(files, folder), the(folder, "stage_2_train_labels.csv"), dict[str, str]()
-    boxes: dict[str, list[Box]] = {}
+    boxes: dict[str, list[Outline]] = {}
     kinds = the(folder, "stage_2_detailed_class_info.csv")
     for line, row in enumerate(rows(kinds, ("patientId", "class")), 2):
         if row["class"] not in CLASSES:
@@ -45,14 +45,14 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
     for patient, label in labels.items():
         image = images.named(f"{patient}.dcm")
         yield Record(patient, patient, (image,) if image else (), {"modality": "DR", "anatomy": "chest", "labels": label},
-                     boxes=tuple(boxes.get(patient, ())), unusable="" if image else "an image that is not there")
+                     outlines=tuple(boxes.get(patient, ())), unusable="" if image else "an image that is not there")
 
 
-def _box(row: Row, where: str) -> Box:
+def _box(row: Row, where: str) -> Outline:
     try:
         x, y, width, height = (float(row[name]) for name in _BOX)
     except ValueError:
         x = y = width = height = 0
     if not (width > 0 and height > 0 and max(map(abs, (x, y, width, height))) < 2**16):
         raise InputError(f"{where}  {', '.join(_BOX)}: must be the box of a target, not {', '.join(repr(row[name]) for name in _BOX)}")
-    return x, y, width, height
+    return 1, x, y, width, height

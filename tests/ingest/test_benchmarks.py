@@ -99,12 +99,12 @@ def test_a_box_lies_on_what_it_was_drawn_around(tmp_path: Path, direction: list[
     pixels[4:12, 20:36] = 1000
     file = dicom(tmp_path / "d.dcm", pixels, Modality="DX", PixelSpacing=[2, 1], WindowCenter=500, WindowWidth=1000,
                  **({"ImageOrientationPatient": direction} if direction else {}))
-    (picture,) = dicom_layout.pictures(Record("k", "p", (file,), boxes=((20, 4, 16, 8),)), Settings(1, 60))
+    (picture,) = dicom_layout.pictures(Record("k", "p", (file,), outlines=((1, 20, 4, 16, 8),)), Settings(1, 60))
     assert picture.mask is not None
     assert picture.mask.shape == picture.pixels.shape
     assert ((picture.pixels > 127) == (picture.mask == 1)).mean() > 0.98
-    with pytest.raises(UnusableError, match="a box that does not lie on its image"):
-        list(dicom_layout.pictures(Record("k", "p", (file,), boxes=((40, 4, 16, 8),)), Settings(1, 60)))
+    with pytest.raises(UnusableError, match="an outline that does not lie on its image"):
+        list(dicom_layout.pictures(Record("k", "p", (file,), outlines=((1, 40, 4, 16, 8),)), Settings(1, 60)))
 
 
 def test_brain_tumor_mri(tmp_path: Path) -> None:
