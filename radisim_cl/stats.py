@@ -7,6 +7,7 @@ therefore the hull of the bootstrap and of an analytic interval on the number of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -363,7 +364,9 @@ def _sklearn(name: str, **options: object) -> Callable[[Answers], float]:
     def value(a: Answers) -> float:
         import sklearn.metrics
 
-        return float(getattr(sklearn.metrics, name)(a.truth, a.answer, **options))
+        with warnings.catch_warnings():  # answers of a class that no item has are nothing to be warned of
+            warnings.simplefilter("ignore", UserWarning)
+            return float(getattr(sklearn.metrics, name)(a.truth, a.answer, **options))
 
     return value
 

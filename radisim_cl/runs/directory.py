@@ -16,10 +16,12 @@ from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import Ledger, read
 from radisim_cl.records.state import RunState, fold
 from radisim_cl.registry import hint
-from radisim_cl.runs.lock import locked
+from radisim_cl.runs.lock import HOLDER, LOCK, locked
 from radisim_cl.specs.plan import Plan
 
 PLAN = "plan.yaml"
+_BEGUN = (LOCK, HOLDER, f".{PLAN}.tmp")
+"""What is left of a run whose process was killed before it had a plan."""
 
 
 def create(plan: Plan, run: Path, nproc: int) -> list[str]:
@@ -41,7 +43,7 @@ def create(plan: Plan, run: Path, nproc: int) -> list[str]:
             raise InputError(f"{run} was started from another plan; use another --out, take the change back, or go on from here with "
                              f"`radisim-cl resume {run} --fork NEW --curriculum FILE`:\n  {changed}")
         kept = old.asides(plan)
-    elif run.is_dir() and any(run.iterdir()):
+    elif run.is_dir() and any(p.name not in _BEGUN for p in run.iterdir()):
         raise InputError(f"{run} is not empty and not a run; choose another --out")
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):

@@ -21,7 +21,7 @@ from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
 from radisim_cl.runs import doctor
-from radisim_cl.runs.directory import load_plan
+from radisim_cl.runs.directory import create, load_plan
 from radisim_cl.runs.lock import locked
 from radisim_cl.runs.planning import plan
 from radisim_cl.runs.scores import result, unseal
@@ -148,6 +148,18 @@ def test_a_changed_plan_is_refused_field_by_field(done: tuple[World, Path]) -> N
     assert told.returncode == 2
     assert "stages[1].spec.train.lr: 0.002, not 0.001" in told.stderr
     assert "curriculum.seed: 4, not 3" in told.stderr
+
+
+def test_a_folder_that_a_killed_start_left_is_begun_in_and_another_is_not(world: World) -> None:
+    asked, begun, other = plan(load(world.curriculum), world.curriculum.parent), world.root / "runs" / "begun", world.root / "runs" / "other"
+    for folder, names in ((begun, (".lock", ".lock.holder", ".plan.yaml.tmp")), (other, (".lock", "thesis.tex"))):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text("{")
+    create(asked, begun, nproc=1)
+    assert [e.event for e in read(begun)[0]] == ["RunStarted"]
+    with pytest.raises(InputError, match="is not empty and not a run"):
+        create(asked, other, nproc=1)
 
 
 def test_rewinding_keeps_what_was_accepted_and_takes_another_stream(world: World) -> None:
