@@ -261,7 +261,7 @@ def test_what_is_asked_for_wrongly_is_said(world: World, args: tuple[str, ...], 
     ("t.csv", b"pth\nx\n", "Did you mean 'pth'"), ("t.jsonl", b'{"path": "x"}\n[1]\n', "t.jsonl:2: must be an object with fields, not list"),
     ("t.jsonl", b'{"path": "x"}\n{\n', "t.jsonl:2: no JSON in UTF-8"), ("t.jsonl", b"\xff", "no JSON in UTF-8"),
     ("t.parquet", b"PAR1", "cannot be read"),
-    ("t.xlsx", b"PK", "cannot be read as a sheet"),
+    ("t.xlsx", b"PK", "cannot be unpacked"),
 ])
 def test_a_table_that_cannot_be_read_is_said_with_its_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(data)

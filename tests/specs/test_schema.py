@@ -111,7 +111,7 @@ def test_something_of_every_kind_ships() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=lambda x: str(x))
 def test_what_ships_is_valid_and_named_like_its_file(kind: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for root in ("RADISIM_REAL", "RADISIM_VOLUMES"):
+    for root in ("RADISIM_REAL", "RADISIM_VOLUMES", "RADISIM_OPEN"):
         monkeypatch.setenv(root, str(tmp_path))
     file = library_file(FOLDERS[kind], name)
     document = READ[kind](name)
@@ -122,7 +122,7 @@ def test_what_ships_is_valid_and_named_like_its_file(kind: str, name: str, monke
 
 @pytest.mark.parametrize("name", library_names("curricula"))
 def test_a_shipped_curriculum_asks_only_for_what_ships(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for root in ("RADISIM_REAL", "RADISIM_VOLUMES"):
+    for root in ("RADISIM_REAL", "RADISIM_VOLUMES", "RADISIM_OPEN"):
         monkeypatch.setenv(root, str(tmp_path))
     spec = load(name)
     catalog, benchmark = load_catalog(spec.catalog), load_benchmark(spec.benchmark)
