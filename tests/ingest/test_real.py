@@ -91,7 +91,9 @@ def test_brain_tumours_go_through_their_own_folders(tmp_path: Path, names: tuple
     assert {c: card[c] for c in ("title", "licences", "pairs", "left_out", "by_modality", "by_split")} == {
         "title": "Brain Tumor MRI Dataset", "licences": ["CC0, as Kaggle states"], "pairs": len(source), "left_out": {},
         "by_modality": {"MR": len(source)}, "by_split": source["split"].value_counts().to_dict()}
-    assert list(card["duplicates"].values()) == [0, 0, *[14 if every == 1 else 1] * 3], "pictures that the set itself has twice, saved anew"
+    found_twice = card["duplicates"]
+    assert isinstance(found_twice, dict)
+    assert list(found_twice.values()) == [0, 0, *[14 if every == 1 else 1] * 3], "pictures that the set itself has twice, saved anew"
     assert every > 1 or card["by_split"] == {"train": 558, "test": 221}
     assert CorpusSpec.model_validate(card["catalog"]).official_split
 
