@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from radisim_cl.specs.curriculum import ModelSpec
 
 SHARED, REPEATS = 24, 3
 """Subtasks that ask about the same images; runs of each kind, in turn."""
+SMALL = "radisim-tiny-resnet"
+"""The model, unless another is named: `python perf/bench.py ViT-B-32`, which leaves out the loop, as that takes many minutes."""
 
 
 def shared(spec: BenchmarkSpec) -> BenchmarkSpec:
@@ -45,7 +48,8 @@ def main() -> None:
     spec = shared(load_benchmark("radiologist-24", Path()))
     corpora = Corpora(catalog, spec.version)
     plans = planned_subtasks(spec, corpora, set())
-    embedder = Embedder(build(ModelSpec(arch="radisim-tiny-resnet"), 0))
+    arch = sys.argv[1] if len(sys.argv) > 1 else SMALL
+    embedder = Embedder(build(ModelSpec(arch=arch), 0))
     asked = items(spec.subtasks[0], corpora, "report")
     files = [corpora[s].image(int(r)) for s, r in zip(asked["source"], asked["row"], strict=True)]
 
@@ -72,8 +76,8 @@ def main() -> None:
             made.append(memory.images.made + memory.texts.made)
 
         kinds: dict[str, Callable[[], None]] = {
-            "each unique image embedded once": once, f"{SHARED} subtasks in one pass": one_pass, f"{SHARED} subtasks in a loop": loop,
-            "again, from the cache": again}
+            "each unique image embedded once": once, f"{SHARED} subtasks in one pass": one_pass, "again, from the cache": again,
+            **({f"{SHARED} subtasks in a loop": loop} if arch == SMALL else {})}
         found: dict[str, list[float]] = {name: [] for name in kinds}
         for kind in kinds.values():
             kind()  # warms up
@@ -85,7 +89,7 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in found.items()}
     base = median["each unique image embedded once"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    table = Table(title=f"{len(files)} images, radisim-tiny-resnet: medians of {REPEATS} interleaved runs; not from the cache: {max(made)}; "
+    table = Table(title=f"{len(files)} images, {arch}: medians of {REPEATS} interleaved runs; not from the cache: {max(made)}; "
                         f"peak memory {peak:.2f} GiB", title_justify="left")
     for column in ("", "seconds", "of each image once"):
         table.add_column(column, justify="right" if column else "left")

@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-REPEATS, ARCH = 3, "radisim-tiny-resnet"
+REPEATS, ARCH, SAMPLES = 3, "radisim-tiny-resnet", 7680
+"""Processes of each kind; the model; the run's budget, of which the first stage has not seen its share when it is stopped."""
 FIRST_STEP = """
 import os, sys
 from radisim_cl.runs import runner
@@ -41,8 +42,9 @@ for file in sys.argv[1:]:
 def interrupted(home: Path) -> Path:
     """A run of the phantom that was stopped in its first stage."""
     run = home / "run"
+    sets = [f"profiles.smoke.model.arch={ARCH}", f"profiles.smoke.budget.samples={SAMPLES}"]
     process = subprocess.Popen([sys.executable, "-m", "radisim_cl", "run", "radiologist", "--profile", "smoke", "--catalog", "phantom_small", "--out",
-                                str(run), "--set", f"profiles.smoke.model.arch={ARCH}"], stdout=subprocess.DEVNULL)
+                                str(run), *(word for s in sets for word in ("--set", s))], stdout=subprocess.DEVNULL)
     while not any((run / "checkpoints").glob("modality-*")):
         if process.poll() is not None:
             raise SystemExit("the run ended before it could be stopped")
