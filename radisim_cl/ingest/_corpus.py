@@ -31,6 +31,8 @@ from radisim_cl.registry import hint, plugin
 
 _BLOCKS = 4096
 """Files that keep what has been done, about, however many records there are."""
+_PACKED = 1
+"""Of PNGs, from 0 to 9: at 6, which is usual, packing takes as long as all the rest of an ingestion."""
 _NAMES = 5
 """Characters from which on a native id that stands in a caption is taken for one."""
 Progress = Callable[[str, int, int], None]
@@ -203,7 +205,7 @@ def _written(record: Record, task: _Task) -> list[Row]:
     rows, key = list[Row](), task.site.pseudonym("study", record.key)
     for k, picture in enumerate(plugin("radisim_cl.ingest", task.layout).pictures(record, task.settings)):
         name = f"{key}-{k:02d}"
-        Image.fromarray(picture.pixels).save(task.out / "images" / f"{name}.png")
+        Image.fromarray(picture.pixels).save(task.out / "images" / f"{name}.png", compress_level=_PACKED)
         row = {**picture.facts, **{c: v for c, v in record.facts.items() if v}, "id": name,
                "study": task.site.pseudonym("study", record.study or record.key),
                "patient": task.site.pseudonym("patient", task.site.patient_of(record.patient)), "image": f"images/{name}.png",
