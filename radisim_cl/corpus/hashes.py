@@ -158,7 +158,12 @@ def picture(file: Blob) -> Image.Image:
             grey = image.convert("L")
     except (ValueError, SyntaxError, Image.DecompressionBombError) as e:  # what pillow raises besides, for files that are broken
         raise OSError(str(e)) from None
-    return grey.resize((min(grey.width, SIDE), min(grey.height, SIDE)), Image.Resampling.LANCZOS)
+    return reduced(grey)
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """At most SIDE pixels a side."""
+    return image.resize((min(image.width, SIDE), min(image.height, SIDE)), Image.Resampling.LANCZOS)
 
 
 def part(image: Image.Image, frame: tuple[float, float, float, float], side: int) -> Image.Image:

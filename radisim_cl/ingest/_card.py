@@ -1,4 +1,4 @@
-"""The end of an ingestion: a manifest of all that was written, and the card that says what it is. Memory does not grow with the corpus."""
+"""The end of an ingestion: a manifest of all that was written, and the card that says what it is. Rows wait on disk, not in memory."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ of pictures and not with its square; then their details are compared (`radisim_c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from radisim_cl.corpus.blobs import Blob
-from radisim_cl.corpus.hashes import FRAMES, SIDE, looks
+from radisim_cl.corpus.hashes import FRAMES, Progress, looks, reduced
 from radisim_cl.corpus.leakage import CONFIRMED, SMALL, Candidates, compared
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256_bytes
@@ -39,16 +38,13 @@ _COMPARED = 2000
 _BLOCK = 2**14
 """Pictures that are read or compared at a time."""
 Pairs = npt.NDArray[np.int64]
-Progress = Callable[[str, int, int], None]
 
 
 def checks(picture: Picture) -> dict[str, str]:
     """The cells of `checks.parquet` that are known of a picture by itself."""
-    image = Image.fromarray(picture.pixels)
-    small = image.resize((min(image.width, SIDE), min(image.height, SIDE)), Image.Resampling.LANCZOS)
     return {
         "pixels": sha256_bytes(repr(picture.pixels.shape).encode() + picture.pixels.tobytes()),
-        "look": looks(small, FRAMES[:1]).tobytes().hex(),
+        "look": looks(reduced(Image.fromarray(picture.pixels)), FRAMES[:1]).tobytes().hex(),
         "text": "declared" if picture.text else "possible" if _text.letters(picture.pixels) >= _text.LETTERS else "",
     }
 
@@ -73,13 +69,8 @@ class Checks:
 
     @classmethod
     def of(cls, folder: Path) -> Checks:
-        """
-        Raises:
-            InputError: no corpus of `ingest` lies there.
-        """
-        if not (folder / "checks.parquet").is_file():
-            raise InputError(f"{folder}: no checks.parquet; name the folder of a corpus that `radisim-cl ingest` has finished")
-        file = pq.ParquetFile(folder / "checks.parquet")
+        """Reads them; errors as of `checks_in`."""
+        file = pq.ParquetFile(checks_in(folder))
         patients, pixels, hashes = (np.empty((file.metadata.num_rows, words), dtype=np.uint64) for words in (1, 1, 2))
         done, ids = 0, list[pa.Array]()
         for batch in file.iter_batches(_BLOCK):
@@ -93,6 +84,17 @@ class Checks:
     def picture(self, row: int) -> Blob:
         """Where a picture is."""
         return Blob(self.folder / "images" / f"{self.ids[row]}.png")
+
+
+def checks_in(folder: Path) -> Path:
+    """The `checks.parquet` of a corpus.
+
+    Raises:
+        InputError: no corpus of `ingest` lies there.
+    """
+    if not (folder / "checks.parquet").is_file():
+        raise InputError(f"{folder}: no checks.parquet; name the folder of a corpus that `radisim-cl ingest` has finished")
+    return folder / "checks.parquet"
 
 
 def within(ours: Checks, progress: Progress) -> dict[str, int]:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -16,13 +16,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from radisim_cl.corpus.card import card_in
 from radisim_cl.corpus.corpora import COLUMNS
+from radisim_cl.corpus.hashes import Progress, quiet
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256
 from radisim_cl.ingest._card import finish
-from radisim_cl.ingest._checks import Checks, checks
+from radisim_cl.ingest._checks import checks, checks_in
 from radisim_cl.ingest._levels import level
-from radisim_cl.ingest._parts import WHOLE, Part, alone, begun, card_of, ending
+from radisim_cl.ingest._parts import WHOLE, Part, alone, begun, ending
 from radisim_cl.ingest._protocol import Record, Settings, UnusableError, UnwantedError
 from radisim_cl.ingest._records import Records
 from radisim_cl.ingest._site import Site
@@ -35,7 +37,6 @@ _PACKED = 1
 """Of PNGs, from 0 to 9: at 6, which is usual, packing takes as long as all the rest of an ingestion."""
 _NAMES = 5
 """Characters from which on a native id that stands in a caption is taken for one."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class _Task:
 
 
 def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site, table: Table | None = None, licence: str = "",
-           most_unusable: float = 0.05, jobs: int = 1, progress: Progress = lambda what, done, of: None, part: Part = WHOLE,
+           most_unusable: float = 0.05, jobs: int = 1, progress: Progress = quiet, part: Part = WHOLE,
            where: Mapping[str, Sequence[str]] | None = None, known: Sequence[Path] = ()) -> dict[str, object]:
     """Makes a corpus: `images/`, `masks/`, `manifest.parquet`, `checks.parquet`, `card.yaml`. Killed and called again, it goes on where it was.
 
@@ -80,7 +81,9 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         raise InputError(f"{folder} is not a folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"--out {out} lies in {folder}, which would then hold its own copies; write it elsewhere")
-    others = [sha256(Checks.of(other).folder / "checks.parquet") for other in known]
+    if len({other.name for other in known}) < len(known):
+        raise InputError("--known: two folders of the same name, by which a card tells them apart; rename one, or name it once")
+    others = [sha256(checks_in(other)) for other in known]
     with alone(out, part):
         records, unwanted = _wanted(layout, folder, out, table, settings, site, licence, where)
         asked = {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": records.digest,
@@ -95,10 +98,10 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         for done, _ in enumerate(_each(tasks, jobs), len(mine) - len(open_) + 1):
             progress("records", min(done * size, records.n), min(len(mine) * size, records.n))
         left = sum(not _done(p) for p in parts)
-        if left and not card_of(out):  # a part that finishes the corpus writes the card before it takes away what the others have left
+        if left and not card_in(out):  # a part that finishes the corpus writes the card before it takes away what the others have left
             return {"open": left}
         with ending(out) if part.of > 1 else nullcontext():
-            if not (card := card_of(out)):
+            if not (card := card_in(out)):
                 card = finish(out, parts, layout, settings, module.ABOUT, unwanted, records.n, most_unusable, known, progress)
                 shutil.rmtree(out / "parts")
             return card

@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
+from radisim_cl.corpus.card import card_in
 from radisim_cl.errors import InputError, RadisimError
 from radisim_cl.files import write_atomic
 
@@ -73,7 +73,7 @@ def begun(out: Path, part: Part, asked: Mapping[str, object]) -> dict[str, objec
     """
     with _held(_lock(out, WHOLE), out, _PATIENCE_S) if part.of > 1 else nullcontext():
         _same(out, asked)
-        if not (card := card_of(out)):
+        if not (card := card_in(out)):
             for name in ("images", "masks", "parts"):
                 (out / name).mkdir(exist_ok=True)
         return card
@@ -84,11 +84,6 @@ def ending(out: Path) -> Iterator[None]:
     """Holds all of `out`, after whichever part does so now."""
     with _held(_lock(out, WHOLE), out, _END_S):
         yield
-
-
-def card_of(out: Path) -> dict[str, object]:
-    """The card of a corpus that is finished; empty where it is not."""
-    return dict(yaml.safe_load((out / "card.yaml").read_text())) if (out / "card.yaml").is_file() else {}
 
 
 def _same(out: Path, asked: Mapping[str, object]) -> None:

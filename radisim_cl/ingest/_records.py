@@ -1,4 +1,4 @@
-"""The records of one ingestion, on disk: memory does not grow with their number."""
+"""The records of one ingestion, on disk; in memory there are eight bytes of each."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from radisim_cl.corpus.captions import caption, captioned
 from radisim_cl.corpus.card import CARD, card_in, origin
 from radisim_cl.corpus.corpora import Corpus, manifest, open_corpus, read_manifest
+from radisim_cl.corpus.hashes import Progress
 from radisim_cl.errors import InputError
 from radisim_cl.files import sha256_text, write_atomic
 from radisim_cl.ingest._levels import level
@@ -31,7 +31,6 @@ from radisim_cl.written.wordings import ANSWER_TOKENS, Style, Wording, Written, 
 
 COLUMN = "caption_from"
 """Of the manifest: `model`, or `template` where no answer could be used, or nothing where there is nothing to word."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 from radisim_cl.corpus.blobs import Blob
 from radisim_cl.corpus.card import origin
 from radisim_cl.corpus.corpora import COLUMNS
+from radisim_cl.corpus.hashes import Progress
 from radisim_cl.corpus.pack import bytes_of
 from radisim_cl.corpus.pack import pack as write
 from radisim_cl.corpus.shards import samples, shards
@@ -25,7 +25,6 @@ from radisim_cl.runs.ingesting import site
 from radisim_cl.specs.catalog import load_catalog
 
 IMAGES = ("png", "jpg", "jpeg", "webp")
-Progress = Callable[[str, int, int], None]
 
 
 def pack(name: str, out: Path, catalog: str, shard_size: str, progress: Progress) -> dict[str, Any]:

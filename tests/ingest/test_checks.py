@@ -61,6 +61,8 @@ def test_pictures_that_were_saved_anew_are_found_within_a_corpus_and_between(tmp
     assert list(checks["patient"]) == list(frame["patient"])
     with pytest.raises(InputError, match=r"in: no checks\.parquet"):
         made("folders", theirs, tmp_path / "third", known=[tmp_path / "in"])
+    with pytest.raises(InputError, match="two folders of the same name"):
+        made("folders", theirs, tmp_path / "third", known=[tmp_path / "out", tmp_path / "elsewhere" / "out"])
 
 
 def test_candidates_are_all_that_differ_in_few_bits() -> None:
