@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -59,18 +60,17 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
     """
     specs = {s.id: s for s in benchmark.subtasks if s.id in {p.id for p in subtasks if not p.missing}}
     protocols = {name: plugin(PROTOCOLS, spec.protocol) for name, spec in specs.items()}
-    asked = {}
-    for name, spec in specs.items():
-        frame, wanted = items(spec, corpora), {split, "tune"} if protocols[name].NEEDS.tune else {split}
-        asked[name] = frame[frame["split"].isin(wanted)].reset_index(drop=True)
+    asked = {name: items(spec, corpora, split, *["tune"] if protocols[name].NEEDS.tune else []) for name, spec in specs.items()}
+    images_of = {name: _images(frame) for name, frame in asked.items()}
     memory = memory or Memory(None)
     embed: Embed = lambda texts: memory.embedded(texts, embedder.texts)  # noqa: E731
     queries = {name: protocols[name].queries(spec, asked[name], embed) for name, spec in specs.items()}
     placed = {name: q for name, q in queries.items() if protocols[name].NEEDS.places}
-    vectors, places = _embedded(embedder, asked, placed, corpora, readers, batch, memory)
+    vectors, places = _embedded(embedder, images_of, placed, corpora, readers, batch, memory)
+    named = functools.cache(lambda name: pseudonym(benchmark, name))
     parts = []
     for name, spec in specs.items():
-        images, patches, masks = _images(asked[name]), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8)
+        images, patches, masks = images_of[name], np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8)
         if isinstance(spec, GroundSubtask) and images:
             patches = np.stack([places[i].cosines[name] for i in images])
             masks = np.stack([structure_index(spec, corpora[i[0]])[places[i].mask] for i in images])
@@ -82,7 +82,7 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
         for alone in spec.by_template().values() if templates else ():
             queried = replace(seen, queries=protocols[name].queries(alone, asked[name], embed))
             given[TEMPLATE + alone.prompts_digest()] = protocols[name].score(alone, queried)[MODEL]
-        parts += [_rows(by, benchmark, name, found) for by, found in given.items() if len(found)]
+        parts += [_rows(by, named, name, found) for by, found in given.items() if len(found)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -94,16 +94,15 @@ class _Place:
     mask: npt.NDArray[np.uint8]
 
 
-def _embedded(embedder: Embedder, asked: Mapping[str, pd.DataFrame], placed: Mapping[str, F], corpora: Corpora, readers: int,
+def _embedded(embedder: Embedder, asked: Mapping[str, list[Image]], placed: Mapping[str, F], corpora: Corpora, readers: int,
               batch: int, memory: Memory) -> tuple[dict[Image, F], dict[Image, _Place]]:
     """Each image's vector, and what is kept of those that subtasks with places ask for, each after at most one decoding and one pass."""
     wanted: dict[Image, list[str]] = {}
     for name in placed:
-        for image in _images(asked[name]):
+        for image in asked[name]:
             wanted.setdefault(image, []).append(name)
     masked = sorted(wanted)
-    plain = sorted({image for frame in asked.values() for image in _images(frame)} - set(masked))
-
+    plain = sorted(set().union(*asked.values()) - set(masked))
     of_queries = {name: hashlib.sha256(q.tobytes()).hexdigest() for name, q in placed.items()}
 
     def key(image: Image) -> str:
@@ -156,8 +155,7 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
     """
     kept = Kept(None) if kept is None else kept
     specs = {s.id: s for s in benchmark.subtasks if isinstance(s, LabelledSubtask)}
-    asked = {p.id: items(specs[p.id], corpora) for p in subtasks if not p.missing and p.id in specs}
-    used = {n: f[f["split"].isin(["train", "tune", split])] for n, f in asked.items()}
+    used = {p.id: items(specs[p.id], corpora, *{"train": 0, "tune": 0, split: 0}) for p in subtasks if not p.missing and p.id in specs}
     unique = sorted({image for frame in used.values() for image in _images(frame)})
 
     held = {image for frame in used.values() for image in _images(frame[frame["split"] != "train"])}
@@ -178,18 +176,19 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
         for i, found in zip(new, pool.map(features, new), strict=True):
             kept.add((keys[i][floor], vector) for floor, vector in found.items())
     vectors = {i: {floor: kept[k] for floor, k in keys[i].items()} for i in unique if not kept.lacking(keys[i].values())}
+    named = functools.cache(lambda name: pseudonym(benchmark, name))
     parts = []
     for name, frame in used.items():
         scored = frame[frame["split"] == split].reset_index(drop=True)
         fit = frame[frame["split"].isin({"train", "tune"} - {split}) & np.array([i in vectors for i in _images(frame)], dtype=bool)]
         asked_once = scored.drop_duplicates(ITEM)
         for floor, scores in floors.predict(fit, scored, vectors, len(specs[name].classes)).items():
-            parts.append(_rows(floor, benchmark, name, asked_once.assign(scores=scores.tolist())))
+            parts.append(_rows(floor, named, name, asked_once.assign(scores=scores.tolist())))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 def _images(frame: pd.DataFrame) -> list[Image]:
-    return list(zip(frame["source"], frame["row"], strict=True))
+    return list(zip(frame["source"].to_list(), frame["row"].to_list(), strict=True))
 
 
 def _batches(found: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -203,10 +202,10 @@ def _batches(found: Iterable[T], size: int) -> Iterator[list[T]]:
         yield waiting
 
 
-def _rows(by: str, benchmark: BenchmarkSpec, subtask: str, found: pd.DataFrame) -> pd.DataFrame:
-    """Answers as they are written down."""
+def _rows(by: str, named: Callable[[str], str], subtask: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Answers as they are written down, items and patients under their pseudonyms."""
     return pd.DataFrame({
-        "by": by, "subtask": subtask, "item": [pseudonym(benchmark, i) for i in found["item"]],
-        "patient": [pseudonym(benchmark, p) for p in found["patient"]], "truth": found["truth"].to_numpy(dtype=np.int64),
+        "by": by, "subtask": subtask, "item": [named(i) for i in found["item"].to_list()],
+        "patient": [named(p) for p in found["patient"].to_list()], "truth": found["truth"].to_numpy(dtype=np.int64),
         "scores": found["scores"].to_list(),
     })

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pandas as pd
 from radisim_cl.corpus.corpora import Corpora, Corpus, matches
 from radisim_cl.errors import InputError
 from radisim_cl.registry import hint
-from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, LabelledSubtask, RetrieveSubtask, SubtaskSpec
+from radisim_cl.specs.benchmark import BenchmarkSpec, GroundSubtask, ItemsSpec, LabelledSubtask, RetrieveSubtask, SubtaskSpec
 
 MODEL, MEAN_MASK, TEMPLATE = "model", "mean_mask", "template "
 """Who answered, beside the floors; `mean_mask` is the predictor that does not see the image, where the answer is a place. `template` and the
@@ -20,8 +21,8 @@ ITEM = ["source", "item"]
 """The columns that name an item."""
 
 
-def items(spec: SubtaskSpec, corpora: Corpora, split: str | None = None) -> pd.DataFrame:
-    """One row an image: `source, row, item, patient, truth` and `split`; all splits, or one.
+def items(spec: SubtaskSpec, corpora: Corpora, *splits: str) -> pd.DataFrame:
+    """One row an image: `source, row, item, patient, truth` and `split`; of the splits that are named, or of all.
 
     `item` is the row's id; of a volume, the study's, which its slices share. `truth` is the class index; where masks or captions are asked
     for, 0. Where captions are, there is a column `caption` of them, without white space at either end.
@@ -30,22 +31,20 @@ def items(spec: SubtaskSpec, corpora: Corpora, split: str | None = None) -> pd.D
         InputError: unknown source, column or structure; a volume whose rows disagree.
     """
     if isinstance(spec, LabelledSubtask):
-        found = _labelled(spec, corpora)
-    else:
-        found = _masked(spec, corpora) if isinstance(spec, GroundSubtask) else _captioned(spec, corpora)
-    return found if split is None else found[found["split"] == split].reset_index(drop=True)
+        return _labelled(spec, corpora, splits)
+    return _masked(spec, corpora, splits) if isinstance(spec, GroundSubtask) else _captioned(spec, corpora, splits)
 
 
-def _labelled(spec: LabelledSubtask, corpora: Corpora) -> pd.DataFrame:
+def _labelled(spec: LabelledSubtask, corpora: Corpora, splits: Sequence[str]) -> pd.DataFrame:
     of_class: list[list[str]] = [c.values for c in spec.classes.values()]
     of_value = {v: i for i, values in enumerate(of_class) for v in values}
     parts = []
     for part in spec.items:
         frame = corpora[part.source].frame
-        kept = frame[matches(frame, part.where) & matches(frame, {spec.column: list(of_value)})]
+        kept = _kept(frame, part, splits, matches(frame, {spec.column: list(of_value)}), spec.column)
         names = kept["study"].where(kept["study"] != "", kept["id"]) if spec.protocol == "volume" else kept["id"]
         parts.append(_rows(part.source, kept, names, kept[spec.column].map(of_value).astype(int)))
-    found = pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
+    found = _joined(parts)
     for column, what in (("truth", f"answers in column {spec.column!r}"), ("patient", "patients")) if spec.protocol == "volume" else ():
         several = (found.groupby(ITEM)[column].transform("nunique") > 1).to_numpy()
         if several.any():
@@ -55,7 +54,7 @@ def _labelled(spec: LabelledSubtask, corpora: Corpora) -> pd.DataFrame:
     return found
 
 
-def _masked(spec: GroundSubtask, corpora: Corpora) -> pd.DataFrame:
+def _masked(spec: GroundSubtask, corpora: Corpora, splits: Sequence[str]) -> pd.DataFrame:
     known = {s for part in spec.items for s in corpora[part.source].structures.values()}
     if known and (unknown := [s for s in spec.structures if s not in known]):
         raise InputError(f"structure {unknown[0]!r} is in no mask of its sources. {hint(unknown[0], known)}")
@@ -63,19 +62,32 @@ def _masked(spec: GroundSubtask, corpora: Corpora) -> pd.DataFrame:
     for part in spec.items:
         corpus = corpora[part.source]
         shows = bool(set(spec.structures) & set(corpus.structures.values()))
-        kept = corpus.frame[matches(corpus.frame, part.where) & (corpus.frame["mask"] != "") & shows]
+        kept = _kept(corpus.frame, part, splits, (corpus.frame["mask"] != "") & shows)
         parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)))
-    return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
+    return _joined(parts)
 
 
-def _captioned(spec: RetrieveSubtask, corpora: Corpora) -> pd.DataFrame:
+def _captioned(spec: RetrieveSubtask, corpora: Corpora, splits: Sequence[str]) -> pd.DataFrame:
     parts = []
     for part in spec.items:
         frame = corpora[part.source].frame
         captions = frame["caption"].str.strip()
-        kept = frame[matches(frame, part.where) & (captions != "")]
+        kept = _kept(frame, part, splits, captions != "")
         parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)).assign(caption=captions))
-    return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"])
+    return _joined(parts)
+
+
+def _kept(frame: pd.DataFrame, part: ItemsSpec, splits: Sequence[str], also: pd.Series[bool], *columns: str) -> pd.DataFrame:
+    """Rows of a manifest that a part of a subtask asks about, with the columns that items are made of, and these."""
+    split = matches(frame, {"split": list(splits)} if splits else {})
+    return frame[list(dict.fromkeys(("id", "study", "patient", "split", *columns)))][matches(frame, part.where) & split & also]
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Each image once, which only several parts can ask for twice."""
+    if len(parts) == 1:
+        return parts[0].reset_index(drop=True)
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["source", "row"], ignore_index=True)
 
 
 def _rows(source: str, kept: pd.DataFrame, names: pd.Series[str], truth: pd.Series[int]) -> pd.DataFrame:
