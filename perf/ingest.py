@@ -29,7 +29,7 @@ from radisim_cl.phantom import make
 from radisim_cl.phantom.sources import SOURCES
 from radisim_cl.specs.catalog import PhantomSpec
 
-PICTURES, PATIENTS, PIXELS, REPEATS = 1000, 20, 512, 3
+PICTURES, PATIENTS, PIXELS, REPEATS = 3000, 20, 512, 3
 """Files; patients of whose pictures they are made; pixels a side; repeats of each kind, in turn."""
 FEW, MANY = 2_000, 20_000
 """Tiny records whose memory is compared."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import pkgutil
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ def kinds(package: str) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(home.__path__) if not m.name.startswith("_"))
 
 
+@functools.cache
 def plugin(package: str, kind: str) -> ModuleType:
     """The module `package.kind`.
 

@@ -31,8 +31,11 @@ from radisim_cl.ingest._site import Site
 from radisim_cl.ingest._tables import Row, Table
 from radisim_cl.registry import hint, plugin
 
-_BLOCKS = 4096
-"""Files that keep what has been done, about, however many records there are."""
+_BLOCKS = 64, 4096
+"""Files that keep what has been done, about: at least, if there are as many records, so that processes share them evenly and little is done
+again; at most, however many records there are."""
+_BLOCK = 16
+"""Records of a block, between the two: a file for each record would take a tenth of the time of a small picture."""
 _PACKED = 1
 """Of PNGs, from 0 to 9: at 6, which is usual, packing takes as long as all the rest of an ingestion."""
 _NAMES = 5
@@ -86,11 +89,11 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
     others = [sha256(checks_in(other)) for other in known]
     with alone(out, part):
         records, unwanted = _wanted(layout, folder, out, table, settings, site, licence, where)
-        asked = {"layout": layout, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": records.digest,
+        size = max(1, min(_BLOCK, records.n // _BLOCKS[0]), records.n // _BLOCKS[1])
+        asked = {"layout": layout, "block": size, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": records.digest,
                  "known": others}
         if card := begun(out, part, asked):
             return card
-        size = max(1, records.n // _BLOCKS)
         parts = [_part(out, n) for n in range(-(-records.n // size))]
         mine = parts[part.number - 1::part.of]
         open_ = {n for n in range(part.number - 1, len(parts), part.of) if not _done(parts[n])}
