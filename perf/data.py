@@ -55,11 +55,15 @@ def corpus(root: Path) -> Corpora:
         Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(root / f"{i}.jpg", quality=90)
         rows.append({"id": str(i), "image": f"{i}.jpg", "caption": f"Axial CT of the chest, number {i}, with a small nodule."})
     pd.DataFrame(rows).to_csv(root / "files.csv", index=False)
+    pack(catalog(root), "files", root / "packed", 2**23)
+    return Corpora(catalog(root), "v1")
+
+
+def catalog(root: Path) -> CatalogSpec:
+    """The corpus, as files and packed."""
     splits, manifests = {"*": {"train": 1.0}}, {"files": "files.csv", "packed": "packed/manifest.parquet"}
     specs = {name: CorpusSpec.model_validate({"manifest": m, "splits": splits}) for name, m in manifests.items()}
-    catalog = CatalogSpec(name="perf", root=str(root), corpora=specs)
-    pack(catalog, "files", root / "packed", 2**23)
-    return Corpora(catalog, "v1")
+    return CatalogSpec(name="perf", root=str(root), corpora=specs)
 
 
 def ours(corpora: Corpora, readers: int) -> Run:

@@ -1,4 +1,4 @@
-"""Training steps beside those of open_clip's own trainer: one model, batch, data and precision; medians of interleaved processes.
+"""Training steps beside those of open_clip's own trainer: one model, batch, data and precision, one process and two; medians of interleaved runs.
 
     make perf
 
@@ -8,6 +8,7 @@ open_clip_train spends the whole context on either.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -19,10 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 ARCH, BATCH, STEPS, REPEATS, WORDS = "ViT-B-32", 16, 3, 3, 20
-"""Model; pairs a step; timed steps of a process, after one that warms up; processes of each kind, in turn; words of a caption."""
+"""Model; pairs a step, of all processes together; timed steps, after one that warms up; runs of each kind, in turn; words of a caption."""
 LR, DECAY, CLIP = 1e-4, 0.2, 1.0
-KINDS = {"open_clip_train": (False, 75), "ours, nothing to cut": (True, 75), f"open_clip_train, captions of {WORDS} words": (False, WORDS),
-         f"ours, captions of {WORDS} words": (True, WORDS)}
+KINDS = {(who, words): f"{'ours' if who == 'ours' else 'open_clip_train'}, captions of {words} words"
+         for words in (75, WORDS) for who in ("theirs", "ours")}
+"""75 words fill the context."""
+ASKED = {75: 0.98, WORDS: 1.3}
+"""Of open_clip_train's speed, by the words of a caption."""
 
 
 def ours(words: int) -> float:
@@ -34,19 +38,20 @@ def ours(words: int) -> float:
     from radisim_cl.models.texts import shortened
     from radisim_cl.specs.curriculum import ModelSpec, OptimizerSpec, ProfileSpec
     from radisim_cl.specs.losses import ClipLossSpec
-    from radisim_cl.train.engine import Engine
+    from radisim_cl.train.engine import Engine, init_distributed
 
     model = ModelSpec(arch=ARCH)
     built = build(model, 0)
     profile = ProfileSpec.model_validate({"model": model.model_dump(), "budget": {"samples": 1}, "global_batch": BATCH})
-    engine = Engine(built, profile, OptimizerSpec(weight_decay=DECAY, grad_clip=CLIP))
-    loss, tokenizer = clip_loss(ClipLossSpec(), 0, 1), shortened(built.model, built.tokenizer)
-    images = torch.randint(0, 256, (BATCH, 3, built.preprocess.size, built.preprocess.size), dtype=torch.uint8)
+    rank, world = init_distributed()
+    engine, mine = Engine(built, profile, OptimizerSpec(weight_decay=DECAY, grad_clip=CLIP)), BATCH // world
+    loss, tokenizer = clip_loss(ClipLossSpec(), rank, world), shortened(built.model, built.tokenizer)
+    images = torch.randint(0, 256, (mine, 3, built.preprocess.size, built.preprocess.size), dtype=torch.uint8)
     start = 0.0
     for n in range(STEPS + 1):
         if n == 1:
             start = time.perf_counter()
-        features: Any = engine.features(images, tokenizer(["opacity " * words] * BATCH))
+        features: Any = engine.features(images, tokenizer(["opacity " * words] * mine))
         engine.step(loss(features, features).value, LR)
     return time.perf_counter() - start
 
@@ -57,15 +62,21 @@ def theirs(words: int) -> float:
     import torch
     from open_clip_train.train import train_one_epoch
 
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    mine = BATCH // world
     model = open_clip.create_model(ARCH, output_dict=True)
     tokenizer = open_clip.get_tokenizer(ARCH)
     size = model.visual.image_size[0]
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": [p for p in model.parameters() if p.ndim < 2]}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=0.0)
+    if world > 1:
+        torch.distributed.init_process_group("gloo")
+        model = torch.nn.parallel.DistributedDataParallel(model)
     args = SimpleNamespace(device="cpu", precision="fp32", distill=False, accum_freq=1, skip_scheduler=True, horovod=False, grad_clip_norm=CLIP,
-                           rank=0, local_rank=0, log_local=False, log_every_n_steps=10**9, batch_size=BATCH, world_size=1, wandb=False)
-    images = torch.randn(BATCH, 3, size, size)
+                           rank=rank, local_rank=rank, log_local=False, log_every_n_steps=10**9, batch_size=mine, world_size=world, wandb=False)
+    images = torch.randn(mine, 3, size, size)
+    loss = open_clip.ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=world)
 
     class Batches:
         num_batches, num_samples = 0, 0
@@ -75,11 +86,11 @@ def theirs(words: int) -> float:
 
         def __iter__(self) -> Any:
             for _ in range(self.num_batches):
-                yield images, tokenizer(["opacity " * words] * BATCH)
+                yield images, tokenizer(["opacity " * words] * mine)
 
     def epoch(n: int) -> None:
         data = {"train": SimpleNamespace(dataloader=Batches(n), set_epoch=lambda _: None)}
-        train_one_epoch(model, data, open_clip.ClipLoss(), 0, optimizer, None, None, None, args)
+        train_one_epoch(model, data, loss, 0, optimizer, None, None, None, args)
 
     epoch(1)
     start = time.perf_counter()
@@ -89,25 +100,27 @@ def theirs(words: int) -> float:
 
 def main() -> None:
     """Prints a table of ratios."""
-    found: dict[str, list[float]] = {name: [] for name in KINDS}
+    found: dict[tuple[int, str, int], list[float]] = {}
     for _ in range(REPEATS):
-        for name in KINDS:
-            done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
-            found[name].append(STEPS * BATCH / float(done.stdout.splitlines()[-1]))
-    median = {name: statistics.median(values) for name, values in found.items()}
-    table = Table(title=f"{ARCH}, batch {BATCH}, fp32: medians of {REPEATS} interleaved processes", title_justify="left")
-    for column in ("", "samples/s", "of open_clip_train", "at least"):
+        for processes in (1, 2):
+            for who, words in KINDS:
+                start = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+                done = subprocess.run([sys.executable, *start, __file__, who, str(words)], capture_output=True, text=True, check=True)
+                seconds = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds ")]
+                found.setdefault((processes, who, words), []).append(STEPS * BATCH / max(seconds))
+    median = {kind: statistics.median(values) for kind, values in found.items()}
+    table = Table(title=f"{ARCH}, batch {BATCH}, fp32: medians of {REPEATS} interleaved runs", title_justify="left")
+    for column in ("", "processes", "samples/s", "of open_clip_train", "asked"):
         table.add_column(column, justify="right" if column else "left")
-    names = list(KINDS)
-    for peer, own, least in ((names[0], names[1], 0.98), (names[2], names[3], 1.3)):
-        table.add_row(peer, f"{median[peer]:.2f}", "", "")
-        table.add_row(own, f"{median[own]:.2f}", f"{median[own] / median[peer]:.2f}x", f"{least}x")
+    for (processes, who, words), rate in median.items():
+        mine = who == "ours"
+        table.add_row(KINDS[who, words], str(processes), f"{rate:.2f}", f"{rate / median[processes, 'theirs', words]:.2f}x" if mine else "",
+                      f"{ASKED[words]}x" if mine else "")
     Console(width=120).print(table)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        mine, words = KINDS[sys.argv[1]]
-        print(ours(words) if mine else theirs(words))
+    if len(sys.argv) == 3:
+        print(f"\nseconds {(ours if sys.argv[1] == 'ours' else theirs)(int(sys.argv[2]))}", flush=True)
     else:
         main()

@@ -1,0 +1,96 @@
+"""What a run spends on neither training nor scoring, as a share of its time after start-up.
+
+    make perf                      # a run of some ten minutes on two cores
+    python perf/share.py 200000    # with a budget of so many samples
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from radisim_cl.report.write import write
+from radisim_cl.runs import checkpoints, runner
+from radisim_cl.runs.directory import create
+from radisim_cl.runs.planning import plan
+from radisim_cl.specs.curriculum import load
+
+SAMPLES = 40_000
+"""The run's budget, unless another is asked for."""
+TRAINING, SCORING, ASKED = "training", "scoring", 0.01
+"""What the time after start-up is for; the share that may go to anything else."""
+OTHER = {"saving checkpoints": (checkpoints, "save"), "deciding at gates": (runner.Runner, "_decide"), "exports": (runner, "export"),
+         "the page": (sys.modules[__name__], "page")}
+Spent = defaultdict[str, float]
+
+
+def page(run: Path) -> None:
+    """As `run` writes it at the end."""
+    write(run)
+
+
+def whole(run: Path, go: Callable[[runner.Runner], object]) -> Callable[[runner.Runner], object]:
+    """A run from its first step on, and its page."""
+    def gone(self: runner.Runner) -> object:
+        state = go(self)
+        page(run)
+        return state
+    return gone
+
+
+def timed(spent: Spent, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call, whose time is added up."""
+    @functools.wraps(call)
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            spent[what] += time.perf_counter() - start
+    return measured
+
+
+def steps(spent: Spent, stage: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """The same steps, of which the time that each takes is added up, and not what happens between them."""
+    def measured(*args: Any) -> Iterator[Any]:
+        made = stage(*args)
+        yield from iter(timed(spent, TRAINING, functools.partial(next, made, None)), None)
+    return measured
+
+
+def main() -> None:
+    """Prints a table of shares."""
+    spent, samples = Spent(float), int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
+    for what, (owner, name) in {SCORING: (runner.Runner, "_score"), **OTHER}.items():
+        setattr(owner, name, timed(spent, what, getattr(owner, name)))
+    vars(runner)["train_stage"] = steps(spent, vars(runner)["train_stage"])
+    with tempfile.TemporaryDirectory() as home:
+        run = Path(home) / "run"
+        runner.Runner.go = timed(spent, "all", whole(run, runner.Runner.go))  # type: ignore[method-assign]
+        create(plan(load("radiologist", [f"profiles.laptop.budget.samples={samples}"])), run, nproc=1)
+        runner.resume(run)
+    total = spent["all"]
+    named = {what: spent[what] for what in (TRAINING, SCORING, *OTHER)}
+    rest = total - named[TRAINING] - named[SCORING]
+    table = Table(title=f"radiologist, {samples:,} samples: {total / 60:.1f} minutes after start-up", title_justify="left")
+    for column in ("", "s", "share", "asked"):
+        table.add_column(column, justify="right" if column else "left")
+    for what in (TRAINING, SCORING):
+        table.add_row(what, f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
+    table.add_row("all else", f"{rest:.1f}", f"{rest / total:.2%}", f"<= {ASKED:.0%}", style="bold")
+    for what in OTHER:
+        table.add_row(f"  {what}", f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
