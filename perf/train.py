@@ -25,7 +25,7 @@ CAPTIONS = {
     "full": "opacity " * 75,
     "short": "Axial CT of the chest shows a small nodule in the left upper lobe, without effusion or enlarged lymph nodes.",
 }
-"""75 words fill the context; 19 are a line or two under a figure."""
+"""75 words fill the context; 20 are a line or two under a figure."""
 ASKED = {"full": 0.98, "short": 1.3}
 """Of open_clip_train's speed."""
 LR, DECAY, CLIP = 1e-4, 0.2, 1.0
