@@ -90,8 +90,8 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
     with alone(out, part):
         records, unwanted = _wanted(layout, folder, out, table, settings, site, licence, where)
         size = max(1, min(_BLOCK, records.n // _BLOCKS[0]), records.n // _BLOCKS[1])
-        asked = {"layout": layout, "block": size, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""), "facts": records.digest,
-                 "known": others}
+        asked = {"layout": layout, "block": size, "settings": asdict(settings), "patient": site.patient, "salt": site.pseudonym("salt", ""),
+                 "facts": records.digest, "known": others}
         if card := begun(out, part, asked):
             return card
         parts = [_part(out, n) for n in range(-(-records.n // size))]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest import nifti
-from radisim_cl.ingest._protocol import HELD, About, Picture, Record, Settings
+from radisim_cl.ingest._protocol import HELD, About, Record, Settings
 from radisim_cl.ingest._tables import Files
 from radisim_cl.ingest.nifti import ENDINGS as ENDINGS
 
@@ -18,6 +18,7 @@ STRUCTURES = {1: "spleen", 2: "right kidney", 3: "left kidney", 4: "gallbladder"
               9: "vena cava", 10: "pancreas", 11: "right adrenal gland", 12: "left adrenal gland", 13: "duodenum", 14: "bladder",
               15: "prostate or uterus"}
 ABOUT = About("AMOS", "https://zenodo.org/records/7262581", "CC BY 4.0", structures=STRUCTURES, splits=HELD)
+pictures = nifti.masked(STRUCTURES)
 SPLITS = {"imagesTr": "train", "imagesVa": "val", "imagesTs": "test"}
 _LAST_CT = 500
 
@@ -31,8 +32,3 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
         modality = "MR" if number and int(number[1]) > _LAST_CT else "CT"
         yield Record(path.as_posix(), f"amos {path.name}", (file,), {"modality": modality, "anatomy": "abdomen", "split": SPLITS[file.parent.name]},
                      (mask,) if mask else (), unusable="" if number else "a scan without a number", unwanted="" if mask else "a scan without labels")
-
-
-def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
-    """Slices with their masks; errors as of NIfTI."""
-    yield from nifti.named(nifti.pictures(record, settings), STRUCTURES)

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest import nifti
-from radisim_cl.ingest._protocol import About, Picture, Record, Settings
+from radisim_cl.ingest._protocol import About, Record, Settings
 from radisim_cl.ingest._tables import Files
 
 ABOUT = About("AVT", "https://doi.org/10.6084/m9.figshare.14806362", "CC BY 4.0", structures={1: "aorta"})
+pictures = nifti.masked(ABOUT.structures)
 ENDINGS = (".nrrd",)
 
 
@@ -24,8 +25,3 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
             mask = found.under(file.parent, f"{file.stem}.seg.nrrd")
             yield Record(path, f"avt {path}", (file,), {"modality": "CT", "anatomy": "abdomen"}, (mask,) if mask else (),
                          unusable="" if mask else "a scan without its labels")
-
-
-def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
-    """Slices with their masks; errors as of NIfTI."""
-    return nifti.named(nifti.pictures(record, settings), ABOUT.structures)

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from radisim_cl.ingest import nifti
-from radisim_cl.ingest._protocol import About, Picture, Record, Settings
+from radisim_cl.ingest._protocol import About, Record, Settings
 from radisim_cl.ingest._tables import Files
 from radisim_cl.ingest.nifti import ENDINGS as ENDINGS
 
 ABOUT = About("HVSMR-2.0", "https://doi.org/10.6084/m9.figshare.25226363", "CC BY 4.0", structures=dict(enumerate((
     "left ventricle", "right ventricle", "left atrium", "right atrium", "aorta", "pulmonary artery", "superior vena cava", "inferior vena cava"), 1)))
+pictures = nifti.masked(ABOUT.structures)
 SCAN, MASK = "_cropped_norm.nii.gz", "_cropped_seg.nii.gz"
 
 
@@ -27,8 +28,3 @@ def records(files: Iterable[Path], folder: Path, settings: Settings) -> Iterator
             mask = found.under(file.parent, patient + MASK)
             yield Record(path, f"hvsmr {patient}", (file,), {"modality": "MR", "anatomy": "heart"}, (mask,) if mask else (),
                          unusable="" if mask else "a scan without its labels")
-
-
-def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
-    """Slices with their masks; errors as of NIfTI."""
-    return nifti.named(nifti.pictures(record, settings), ABOUT.structures)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,11 @@ def named(slices: Iterator[Picture], structures: Mapping[int, str]) -> Iterator[
     for picture in slices:
         shown = [] if picture.mask is None else [structures[v] for v in np.unique(picture.mask).tolist() if v in structures]
         yield replace(picture, facts={**picture.facts, "labels": "|".join(shown)})
+
+
+def masked(structures: Mapping[int, str]) -> Callable[[Record, Settings], Iterator[Picture]]:
+    """`pictures` of a layout whose masks have these numbers: slices with their masks, which say their labels."""
+    return lambda record, settings: named(pictures(record, settings), structures)
 
 
 def _load(file: Path, settings: Settings) -> tuple[Any, npt.NDArray[Any]]:

@@ -79,7 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, For
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(p, marks=pytest.mark.slow) for p in range(1, 9))])
 def test_killed_before_or_after_any_write_that_makes_something_durable(whole: tuple[World, Forks, dict[str, Any], int], part: int) -> None:
-    """Every fsync and rename of a run, in saves, in scorings, at gates and in exports: an eighth of them in each part but the first, which is three."""
+    """Every fsync and rename of a run, in saves, in scorings, at gates and in exports: an eighth in each part but the first, which is three."""
     world, made, expected, calls = whole
     assert calls > 60
     chosen = range(part, calls + 1, 8) if part else sorted(random.Random(0).sample(range(1, calls + 1), 3))
