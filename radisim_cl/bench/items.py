@@ -73,7 +73,7 @@ def _captioned(spec: RetrieveSubtask, corpora: Corpora, splits: Sequence[str]) -
         frame = corpora[part.source].frame
         captions = frame["caption"].str.strip()
         kept = _kept(frame, part, splits, captions != "")
-        parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)).assign(caption=captions))
+        parts.append(_rows(part.source, kept, kept["id"], pd.Series(0, index=kept.index)).assign(caption=captions[kept.index]))
     return _joined(parts)
 
 

@@ -110,6 +110,7 @@ def add_masks(world: World) -> None:
         world.edit(f"stages/{stage}.yaml", losses=losses)
 
 
+@pytest.mark.slow
 def test_a_run_that_learns_from_masks_and_grades_goes_on_as_if_nothing_had_happened(world: World) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -132,6 +133,7 @@ def test_a_run_that_learns_from_masks_and_grades_goes_on_as_if_nothing_had_happe
     assert sum(lost[-8:]) < 0.8 * sum(lost[:8])
 
 
+@pytest.mark.slow
 def test_a_stage_that_retains_what_it_was_entered_with_goes_on_as_if_nothing_had_happened(world: World) -> None:
     """Stopped in the middle of the second stage, where the model is no longer the one to compare with; the weight is still rising."""
     losses = [{"kind": "multi_positive"}, {"kind": "retain", "weight": 0.5, "warmup": 0.9}]

@@ -40,9 +40,10 @@ LONG = ("run open_sample", "bench open_sample", "forgetful", "--seeds 3", "runs/
 
 
 def of_kind(start: str) -> list[object]:
-    """All commands that begin with a word, as test cases."""
+    """All commands that begin with a word, as test cases: each once, on the first page that has it."""
+    first = {c: p for p in reversed(PAGES) for c in commands(p) if c.startswith(start)}
     return [pytest.param(c, id=f"{p.relative_to(ROOT)}: {c}", marks=[pytest.mark.slow] * any(long in c for long in LONG))
-            for p in PAGES for c in commands(p) if c.startswith(start)]
+            for p in PAGES for c in dict.fromkeys(commands(p)) if first.get(c) == p]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -225,7 +225,7 @@ def test_two_ingestions_exclude_each_other(tmp_path: Path, held: str, part: Part
 
 def test_many_records_share_a_file_of_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = made("images", many(tmp_path / "in"), tmp_path / "whole")
-    monkeypatch.setattr("radisim_cl.ingest._corpus._BLOCKS", 3)
+    monkeypatch.setattr("radisim_cl.ingest._corpus._BLOCKS", (3, 3))
     assert ingest("images", tmp_path / "in", tmp_path / "out", Settings(3, 20), SITE, part=Part(1, 3)) == {"open": 2}
     assert len(list((tmp_path / "out" / "parts").iterdir())) == 1
     frame, _ = made("images", tmp_path / "in", tmp_path / "out")
