@@ -28,23 +28,9 @@ SAMPLES = 40_000
 """The run's budget, unless another is asked for."""
 TRAINING, SCORING, ASKED = "training", "scoring", 0.01
 """What the time after start-up is for; the share that may go to anything else."""
-OTHER = {"saving checkpoints": (checkpoints, "save"), "deciding at gates": (runner.Runner, "_decide"), "exports": (runner, "export"),
-         "the page": (sys.modules[__name__], "page")}
+PAGE = "the page"
+OTHER = {"saving checkpoints": (checkpoints, "save"), "deciding at gates": (runner.Runner, "_decide"), "exports": (runner, "export")}
 Spent = defaultdict[str, float]
-
-
-def page(run: Path) -> None:
-    """As `run` writes it at the end."""
-    write(run)
-
-
-def whole(run: Path, go: Callable[[runner.Runner], object]) -> Callable[[runner.Runner], object]:
-    """A run from its first step on, and its page."""
-    def gone(self: runner.Runner) -> object:
-        state = go(self)
-        page(run)
-        return state
-    return gone
 
 
 def timed(spent: Spent, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,16 +56,16 @@ def steps(spent: Spent, stage: Callable[..., Iterator[Any]]) -> Callable[..., It
 def main() -> None:
     """Prints a table of shares."""
     spent, samples = Spent(float), int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
-    for what, (owner, name) in {SCORING: (runner.Runner, "_score"), **OTHER}.items():
+    for what, (owner, name) in {"run": (runner.Runner, "go"), SCORING: (runner.Runner, "_score"), **OTHER}.items():
         setattr(owner, name, timed(spent, what, getattr(owner, name)))
     vars(runner)["train_stage"] = steps(spent, vars(runner)["train_stage"])
     with tempfile.TemporaryDirectory() as home:
         run = Path(home) / "run"
-        runner.Runner.go = timed(spent, "all", whole(run, runner.Runner.go))  # type: ignore[method-assign]
         create(plan(load("radiologist", [f"profiles.laptop.budget.samples={samples}"])), run, nproc=1)
         runner.resume(run)
-    total = spent["all"]
-    named = {what: spent[what] for what in (TRAINING, SCORING, *OTHER)}
+        timed(spent, PAGE, write)(run)
+    total = spent["run"] + spent[PAGE]
+    named = {what: spent[what] for what in (TRAINING, SCORING, *OTHER, PAGE)}
     rest = total - named[TRAINING] - named[SCORING]
     table = Table(title=f"radiologist, {samples:,} samples: {total / 60:.1f} minutes after start-up", title_justify="left")
     for column in ("", "s", "share", "asked"):
@@ -87,7 +73,7 @@ def main() -> None:
     for what in (TRAINING, SCORING):
         table.add_row(what, f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
     table.add_row("all else", f"{rest:.1f}", f"{rest / total:.2%}", f"<= {ASKED:.0%}", style="bold")
-    for what in OTHER:
+    for what in (*OTHER, PAGE):
         table.add_row(f"  {what}", f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
     Console(width=100).print(table)
 

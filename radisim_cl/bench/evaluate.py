@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +66,6 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
     queries = {name: protocols[name].queries(spec, asked[name], embed) for name, spec in specs.items()}
     placed = {name: q for name, q in queries.items() if protocols[name].NEEDS.places}
     vectors, places = _embedded(embedder, images_of, placed, corpora, readers, batch, memory)
-    named = functools.cache(lambda name: pseudonym(benchmark, name))
     parts = []
     for name, spec in specs.items():
         images, patches, masks = images_of[name], np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint8)
@@ -82,7 +80,7 @@ def answers(embedder: Embedder, benchmark: BenchmarkSpec, subtasks: list[Subtask
         for alone in spec.by_template().values() if templates else ():
             queried = replace(seen, queries=protocols[name].queries(alone, asked[name], embed))
             given[TEMPLATE + alone.prompts_digest()] = protocols[name].score(alone, queried)[MODEL]
-        parts += [_rows(by, named, name, found) for by, found in given.items() if len(found)]
+        parts += [_rows(by, benchmark, name, found) for by, found in given.items() if len(found)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -155,7 +153,7 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
     """
     kept = Kept(None) if kept is None else kept
     specs = {s.id: s for s in benchmark.subtasks if isinstance(s, LabelledSubtask)}
-    used = {p.id: items(specs[p.id], corpora, *{"train": 0, "tune": 0, split: 0}) for p in subtasks if not p.missing and p.id in specs}
+    used = {p.id: items(specs[p.id], corpora, "train", "tune", split) for p in subtasks if not p.missing and p.id in specs}
     unique = sorted({image for frame in used.values() for image in _images(frame)})
 
     held = {image for frame in used.values() for image in _images(frame[frame["split"] != "train"])}
@@ -176,14 +174,13 @@ def floor_answers(benchmark: BenchmarkSpec, subtasks: list[SubtaskPlan], corpora
         for i, found in zip(new, pool.map(features, new), strict=True):
             kept.add((keys[i][floor], vector) for floor, vector in found.items())
     vectors = {i: {floor: kept[k] for floor, k in keys[i].items()} for i in unique if not kept.lacking(keys[i].values())}
-    named = functools.cache(lambda name: pseudonym(benchmark, name))
     parts = []
     for name, frame in used.items():
         scored = frame[frame["split"] == split].reset_index(drop=True)
         fit = frame[frame["split"].isin({"train", "tune"} - {split}) & np.array([i in vectors for i in _images(frame)], dtype=bool)]
         asked_once = scored.drop_duplicates(ITEM)
         for floor, scores in floors.predict(fit, scored, vectors, len(specs[name].classes)).items():
-            parts.append(_rows(floor, named, name, asked_once.assign(scores=scores.tolist())))
+            parts.append(_rows(floor, benchmark, name, asked_once.assign(scores=scores.tolist())))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -202,10 +199,10 @@ def _batches(found: Iterable[T], size: int) -> Iterator[list[T]]:
         yield waiting
 
 
-def _rows(by: str, named: Callable[[str], str], subtask: str, found: pd.DataFrame) -> pd.DataFrame:
-    """Answers as they are written down, items and patients under their pseudonyms."""
+def _rows(by: str, benchmark: BenchmarkSpec, subtask: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Answers as they are written down."""
     return pd.DataFrame({
-        "by": by, "subtask": subtask, "item": [named(i) for i in found["item"].to_list()],
-        "patient": [named(p) for p in found["patient"].to_list()], "truth": found["truth"].to_numpy(dtype=np.int64),
+        "by": by, "subtask": subtask, "item": [pseudonym(benchmark, i) for i in found["item"].to_list()],
+        "patient": [pseudonym(benchmark, p) for p in found["patient"].to_list()], "truth": found["truth"].to_numpy(dtype=np.int64),
         "scores": found["scores"].to_list(),
     })

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -120,4 +121,10 @@ def rarest(frame: pd.DataFrame, classes: int) -> int:
 
 def pseudonym(benchmark: BenchmarkSpec, name: str) -> str:
     """A patient's or item's name in everything that a run writes."""
-    return hashlib.sha256(f"{benchmark.version}\0record\0{name}".encode()).hexdigest()[:16]
+    return _pseudonym(benchmark.version, name)
+
+
+@functools.lru_cache(2**16)
+def _pseudonym(version: str, name: str) -> str:
+    """Kept, because subtasks ask about the same patients and items."""
+    return hashlib.sha256(f"{version}\0record\0{name}".encode()).hexdigest()[:16]
