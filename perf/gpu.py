@@ -12,9 +12,9 @@ import resource
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 from typing import Any
 
+from _open_clip import Batches, arguments, data
 from rich.console import Console
 from rich.table import Table
 
@@ -71,24 +71,14 @@ def theirs(ask: dict[str, Any]) -> float:
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=0.0, fused=True)
     scaler = torch.amp.GradScaler(ask["device"]) if ask["precision"] == "fp16" else None
-    args = SimpleNamespace(device=ask["device"], precision=AMP[ask["precision"]], distill=False, accum_freq=1, skip_scheduler=True, horovod=False,
-                           grad_clip_norm=CLIP, rank=0, local_rank=0, log_local=False, log_every_n_steps=10**9, batch_size=ask["batch"], world_size=1,
-                           wandb=False)
+    args = arguments(ask["batch"], device=ask["device"], precision=AMP[ask["precision"]], grad_clip_norm=CLIP)
     side = model.visual.image_size[0]
     images = torch.randn(ask["batch"], 3, side, side, device=ask["device"])
     tokens = open_clip.get_tokenizer(ask["arch"])(["opacity " * 75] * ask["batch"]).to(ask["device"])
 
-    class Batches:
-        def __init__(self, n: int) -> None:
-            self.num_batches, self.num_samples = n, n * ask["batch"]
-
-        def __iter__(self) -> Any:
-            for _ in range(self.num_batches):
-                yield images, tokens
-
     def epoch(n: int) -> None:
-        data = {"train": SimpleNamespace(dataloader=Batches(n), set_epoch=lambda _: None)}
-        train_one_epoch(model, data, open_clip.ClipLoss(), 0, optimizer, scaler, None, None, args)
+        batches = Batches(n, ask["batch"], lambda: (images, tokens))
+        train_one_epoch(model, data(batches), open_clip.ClipLoss(), 0, optimizer, scaler, None, None, args)
 
     epoch(WARM)
     return timed(lambda: epoch(ask["steps"]), ask["device"])

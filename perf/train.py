@@ -13,9 +13,9 @@ import statistics
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 from typing import Any
 
+from _open_clip import Batches, arguments, data
 from rich.console import Console
 from rich.table import Table
 
@@ -75,24 +75,13 @@ def theirs(caption: str) -> float:
     if world > 1:
         torch.distributed.init_process_group("gloo")
         model = torch.nn.parallel.DistributedDataParallel(model)
-    args = SimpleNamespace(device="cpu", precision="fp32", distill=False, accum_freq=1, skip_scheduler=True, horovod=False, grad_clip_norm=CLIP,
-                           rank=rank, local_rank=rank, log_local=False, log_every_n_steps=10**9, batch_size=mine, world_size=world, wandb=False)
+    args = arguments(mine, rank=rank, local_rank=rank, world_size=world, grad_clip_norm=CLIP)
     images = torch.randn(mine, 3, size, size)
     loss = open_clip.ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=world)
 
-    class Batches:
-        num_batches, num_samples = 0, 0
-
-        def __init__(self, n: int) -> None:
-            self.num_batches, self.num_samples = n, n * BATCH
-
-        def __iter__(self) -> Any:
-            for _ in range(self.num_batches):
-                yield images, tokenizer([caption] * mine)
-
     def epoch(n: int) -> None:
-        data = {"train": SimpleNamespace(dataloader=Batches(n), set_epoch=lambda _: None)}
-        train_one_epoch(model, data, loss, 0, optimizer, None, None, None, args)
+        batches = Batches(n, mine, lambda: (images, tokenizer([caption] * mine)))
+        train_one_epoch(model, data(batches), loss, 0, optimizer, None, None, None, args)
 
     epoch(1)
     start = time.perf_counter()

@@ -17,9 +17,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from _open_clip import arguments
 from data import CHANGES, IMAGES, PIXELS, SIZE, catalog, corpus
 from rich.console import Console
 from rich.table import Table
@@ -81,10 +81,8 @@ def theirs(root: Path) -> float:
     jitter = (CHANGES.jitter, CHANGES.jitter, 0, 0)
     changes = AugmentationCfg(scale=(CHANGES.crop, 1.0), ratio=(0.82, 1.22), color_jitter=jitter, color_jitter_prob=1.0)
     shards = sorted(map(str, (root / "packed" / "shards").glob("*.tar")))
-    args = SimpleNamespace(
-        train_data="::".join(shards), train_num_samples=IMAGES, train_data_upsampling_factors=None, dataset_resampled=False, seed=0, workers=CORES,
-        device="cpu", precision="fp32", distill=False, accum_freq=1, skip_scheduler=True, horovod=False, grad_clip_norm=1.0, rank=0, local_rank=0,
-        log_local=False, log_every_n_steps=10**9, batch_size=BATCH, world_size=1, wandb=False)
+    args = arguments(BATCH, train_data="::".join(shards), train_num_samples=IMAGES, train_data_upsampling_factors=None, dataset_resampled=False,
+                     seed=0, workers=CORES)
     # webdataset 0.2.96 and later end a tar with what open_clip's reader does not know: github.com/webdataset/webdataset/issues/384.
     open_clip_train.data.tar_file_expander = functools.partial(open_clip_train.data.tar_file_expander, eof_value=None)
     transform = image_transform(SIZE, is_train=True, aug_cfg=changes)
