@@ -86,7 +86,7 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
         raise InputError(f"--out {out} lies in {folder}, which would then hold its own copies; write it elsewhere")
     if len({other.name for other in known}) < len(known):
         raise InputError("--known: two folders of the same name, by which a card tells them apart; rename one, or name it once")
-    others = [sha256(checks_in(other)) for other in known]
+    about, others = module.ABOUT.within(folder), [sha256(checks_in(other)) for other in known]
     with alone(out, part):
         records, unwanted = _wanted(layout, folder, out, table, settings, site, licence, where)
         size = max(1, min(_BLOCK, records.n // _BLOCKS[0]), records.n // _BLOCKS[1])
@@ -105,7 +105,7 @@ def ingest(layout: str, folder: Path, out: Path, settings: Settings, site: Site,
             return {"open": left}
         with ending(out) if part.of > 1 else nullcontext():
             if not (card := card_in(out)):
-                card = finish(out, parts, layout, settings, module.ABOUT, unwanted, records.n, most_unusable, known, progress)
+                card = finish(out, parts, layout, settings, about, unwanted, records.n, most_unusable, known, progress)
                 shutil.rmtree(out / "parts")
             return card
 

@@ -28,7 +28,7 @@ def pictures(record: Record, settings: Settings) -> Iterator[Picture]:
     """
     name = record.files[0]
     values = decoded(Blob(name, *record.at) if record.at else Blob(name), settings)
-    mask = label_map(record.masks[0], values.shape[:2], settings) if record.masks else None
+    mask = label_map(record.masks[0], values.shape[:2]) if record.masks else None
     yield picture(values, settings, mask=mask)
 
 
@@ -99,16 +99,21 @@ def drawn(outlines: Sequence[Outline], shape: Sequence[int]) -> npt.NDArray[np.u
     return out if outlines else None
 
 
-def label_map(file: Path, shape: tuple[int, ...], settings: Settings) -> npt.NDArray[np.uint8]:
+def label_map(file: Path, shape: tuple[int, ...], colours: bool = False) -> npt.NDArray[np.uint8]:
     """(h, w) values of a mask that is an image, palette indices as they are stored.
 
+    Args:
+        file: the mask.
+        shape: (h, w) of its image.
+        colours: whether the first channel has the values where there are several; otherwise such a mask is none.
+
     Raises:
-        UnusableError: as `decoded`, or it is not of its image's size.
+        UnusableError: it cannot be decoded, is not of its image's size, or has colours.
     """
     try:
         with Image.open(file) as image:
-            if image.size == (shape[1], shape[0]) and image.mode in ("1", "L", "P"):
-                return np.asarray(image if image.mode != "1" else image.convert("L"))
+            if image.size == (shape[1], shape[0]) and image.mode in ("1", "L", "P", *(("RGB", "RGBA") if colours else ())):
+                return np.asarray((image if image.mode != "1" else image.convert("L")).getchannel(0))
     except Exception as e:  # as above
         raise UnusableError("a mask that cannot be decoded") from e
     raise UnusableError("a mask that is not of its image's size, or has colours")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ class About:
         structures: by pixel value of the masks, the structure.
         splits: by the set's own split, the shares in which a catalog cuts it; empty: as the catalog does by itself.
         values: by column, the set's values to those that the benchmark asks for, where it knows fewer.
+        legend: reads `structures` in the folder of a set that says there what its masks show.
     """
 
     title: str = ""
@@ -42,6 +43,11 @@ class About:
     structures: Mapping[int, str] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    legend: Callable[[Path], Mapping[int, str]] | None = None
+
+    def within(self, folder: Path) -> About:
+        """With what the folder itself says."""
+        return replace(self, structures=self.legend(folder)) if self.legend else self
 
 
 TRAIN = {"*": {"train": 1.0}}

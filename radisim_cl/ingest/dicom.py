@@ -77,7 +77,7 @@ def pictures(record: Record, settings: Settings, at: Sequence[int] | None = None
         centre, width, how = _grey.window(values if _own(head) else np.stack([v for _, v, _ in frames if v.shape == values.shape]),
                                           facts["modality"], region, settings.window, _own(head))
         seen, plane, spacing = _oriented(values, head)
-        labels = _flat.label_map(record.masks[k], values.shape, settings) if record.masks else _flat.drawn(record.outlines, values.shape)
+        labels = _flat.label_map(record.masks[k], values.shape) if record.masks else _flat.drawn(record.outlines, values.shape)
         mask = None if labels is None else _grey.label_map(_oriented(labels, head)[0], settings.size, spacing)
         grey = _grey.eight_bits(seen, centre, width, settings.size, spacing)
         if head.PhotometricInterpretation == "MONOCHROME1":

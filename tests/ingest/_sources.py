@@ -12,7 +12,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from _made import CANARY, jpeg, png
+from PIL import Image
 
 from radisim_cl.ingest._chexpert import OBSERVATIONS
 
@@ -177,11 +179,14 @@ def vqa_rad(folder: Path, n: int) -> Path:
 
 
 def slake(folder: Path, n: int) -> Path:
-    """Three lists of questions, and a folder an image."""
+    """Three lists of questions, and a folder an image; masks in turn of shades as much as of a structure, of two, and in colours."""
     asked: dict[str, list[dict[str, object]]] = {"train": [], "validate": [], "test": []}
     for k in range(n):
         name = f"xmlab{NAME}{k}/source.jpg"
         jpeg(folder / "imgs" / name, 6000 + k)
+        shown = np.zeros((24, 32, 3), dtype=np.uint8)
+        shown[4:12, 4:20, 0], shown[12:20, 4:20, 0], shown[20, 4, 0] = (np.arange(1, 17), 70, 135)[k % 3], (70, 136, 0)[k % 3], 9
+        Image.fromarray(shown if k % 3 == 2 else shown[..., 0]).save((folder / "imgs" / name).with_name("mask.png"))
         said = {"img_id": k, "img_name": name, "location": ("Lung", "Abdomen", "Brain_Tissue")[k % 3], "modality": ("X-Ray", "CT", "MRI")[k % 3],
                 "answer_type": "OPEN", "base_type": "vqa", "content_type": "Organ", "qid": k}
         asked[("train", "validate", "test")[k % 3]] += [
@@ -189,6 +194,7 @@ def slake(folder: Path, n: int) -> Path:
             {**said, "q_lang": "zh", "question": "哪个器官异常?", "answer": "左肺"}]
     for split, some in asked.items():
         (folder / f"{split}.json").write_text(json.dumps(some))
+    (folder / "mask.txt").write_text("70:Liver\n135: Left Kidney\n136:Left Kidney")
     return folder
 
 

@@ -153,10 +153,41 @@ def test_vqa_rad(tmp_path: Path) -> None:
 
 
 def test_slake(tmp_path: Path) -> None:
-    frame, _ = ingested("slake", tmp_path, 3)
+    frame, card = ingested("slake", tmp_path, 3)
     said = "Which organ is abnormal? Left lung."
     assert rows(frame, "caption", "modality", "anatomy", "split") == [
         (said, "CT", "abdomen", "val"), (said, "DR", "chest", "train"), (said, "MR", "head", "test")]
+    assert catalog(card)["structures"] == {70: "liver", 135: "left kidney"}
+    pixels = {m: mask and np.unique_counts(np.asarray(Image.open(tmp_path / "out" / mask))) for m, mask in frame[["modality", "mask"]].to_numpy()}
+    assert not pixels.pop("DR")  # more of it are shades than a structure
+    assert {m: dict(zip(*map(list, p), strict=True)) for m, p in pixels.items()} == {"CT": {0: 512, 70: 128, 135: 128}, "MR": {0: 640, 135: 128}}
+
+
+def catalog(card: dict[str, object]) -> dict[str, object]:
+    found = card["catalog"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(("legend", "said"), [
+    (None, r"mask.txt: not there, and the images have masks"), ("70:Liver\nSpleen", r"mask.txt:2  'Spleen': not a pixel value and a structure"),
+    ("256:Liver", "not a pixel value"), ("7²:Liver", "not a pixel value")])
+def test_masks_that_nothing_explains_are_said_before_anything_is_read(tmp_path: Path, legend: str | None, said: str) -> None:
+    (tmp_path / "in").mkdir()
+    folder = SOURCES["slake"](tmp_path / "in", 3)
+    (folder / "mask.txt").write_text(legend) if legend else (folder / "mask.txt").unlink()
+    with pytest.raises(InputError, match=said):
+        made("slake", folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_legend_goes_without_masks(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    folder = SOURCES["slake"](tmp_path / "in", 3)
+    (folder / "mask.txt").write_text("0:Background\n\n")
+    frame, card = made("slake", folder, tmp_path / "out")
+    assert not frame["mask"].any()
+    assert "structures" not in catalog(card)
 
 
 @pytest.mark.parametrize(("caption", "expected"), [
