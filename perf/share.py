@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from radisim_cl.report.write import write
-from radisim_cl.runs import checkpoints, runner
+from radisim_cl.runs import checkpoints, runner, scores
 from radisim_cl.runs.directory import create
 from radisim_cl.runs.planning import plan
 from radisim_cl.specs.curriculum import load
@@ -29,7 +29,11 @@ SAMPLES = 40_000
 TRAINING, SCORING, ASKED = "training", "scoring", 0.01
 """What the time after start-up is for; the share that may go to anything else."""
 PAGE = "the page"
-OTHER = {"saving checkpoints": (checkpoints, "save"), "deciding at gates": (runner.Runner, "_decide"), "exports": (runner, "export")}
+CALLS = {
+    SCORING: [(runner.Runner, "_score"), (scores, "unseal")],
+    "saving checkpoints": [(checkpoints, "save")], "deciding at gates": [(runner.Runner, "_decide")], "exports": [(runner, "export")],
+}
+"""What is timed, by what it is for: answers of both splits and the scorecards made from them; the rest is neither training nor scoring."""
 Spent = defaultdict[str, float]
 
 
@@ -56,7 +60,7 @@ def steps(spent: Spent, stage: Callable[..., Iterator[Any]]) -> Callable[..., It
 def main() -> None:
     """Prints a table of shares."""
     spent, samples = Spent(float), int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
-    for what, (owner, name) in {"run": (runner.Runner, "go"), SCORING: (runner.Runner, "_score"), **OTHER}.items():
+    for what, owner, name in (("run", runner.Runner, "go"), *((what, *call) for what, calls in CALLS.items() for call in calls)):
         setattr(owner, name, timed(spent, what, getattr(owner, name)))
     vars(runner)["train_stage"] = steps(spent, vars(runner)["train_stage"])
     with tempfile.TemporaryDirectory() as home:
@@ -65,16 +69,15 @@ def main() -> None:
         runner.resume(run)
         timed(spent, PAGE, write)(run)
     total = spent["run"] + spent[PAGE]
-    named = {what: spent[what] for what in (TRAINING, SCORING, *OTHER, PAGE)}
-    rest = total - named[TRAINING] - named[SCORING]
+    rest = total - spent[TRAINING] - spent[SCORING]
     table = Table(title=f"radiologist, {samples:,} samples: {total / 60:.1f} minutes after start-up", title_justify="left")
     for column in ("", "s", "share", "asked"):
         table.add_column(column, justify="right" if column else "left")
     for what in (TRAINING, SCORING):
-        table.add_row(what, f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
+        table.add_row(what, f"{spent[what]:.1f}", f"{spent[what] / total:.2%}", "")
     table.add_row("all else", f"{rest:.1f}", f"{rest / total:.2%}", f"<= {ASKED:.0%}", style="bold")
-    for what in (*OTHER, PAGE):
-        table.add_row(f"  {what}", f"{named[what]:.1f}", f"{named[what] / total:.2%}", "")
+    for what in (*(what for what in CALLS if what != SCORING), PAGE):
+        table.add_row(f"  {what}", f"{spent[what]:.1f}", f"{spent[what] / total:.2%}", "")
     Console(width=100).print(table)
 
 

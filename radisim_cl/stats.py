@@ -182,6 +182,7 @@ class Resamples:
 
     patients: npt.NDArray[np.str_]
     counts: F
+    _last: dict[bytes, F] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def draw(cls, patients: Sequence[str], seed: int = 0, replicates: int = REPLICATES) -> Resamples:
@@ -191,10 +192,13 @@ class Resamples:
         counts = np.random.default_rng(seed).multinomial(len(unique), p, size=replicates)
         return cls(unique, counts.astype(np.float64))
 
-    def weights(self, patients: Sequence[str]) -> F:
-        """(R, n) weights of items by their patients."""
-        weights: F = self.counts[:, np.searchsorted(self.patients, np.asarray(patients, dtype=str))]
-        return weights
+    def weights(self, patients: npt.NDArray[np.str_]) -> F:
+        """(R, n) weights of items by their patients; those of the last items are kept, which the next metric asks for again."""
+        key = patients.tobytes()
+        if key not in self._last:
+            self._last.clear()
+            self._last[key] = self.counts[:, np.searchsorted(self.patients, patients)]
+        return self._last[key]
 
 
 def _share(values: F, patients: npt.NDArray[np.str_], w: F, parts: F | None = None, most: float = np.inf) -> Estimate:
@@ -261,7 +265,7 @@ class Answers:
         Raises:
             ValueError: undefined on these items, such as the AUC of a single class.
         """
-        value, w = self.value(metric), resamples.weights(list(self.patients))
+        value, w = self.value(metric), resamples.weights(self.patients)
         right, distance = (self.answer == self.truth).astype(float), np.abs(self.truth - self.answer) / (self.k - 1)
         if metric == "accuracy":
             return _share(right, self.patients, w)
@@ -351,7 +355,7 @@ class Values:
         values = self.values[metric]
         if np.isnan(values).any():
             raise ValueError(f"{metric} is not defined on every item")
-        (low, high), w = self.ranges.get(metric, (0.0, 1.0)), resamples.weights(list(self.patients))
+        (low, high), w = self.ranges.get(metric, (0.0, 1.0)), resamples.weights(self.patients)
         questions = np.inf if self.weights is None else max(1.0, float(self.weights.sum()))
         return _share((values - low) / (high - low), self.patients, w, self.weights, questions).onto(low, high)
 
@@ -450,7 +454,8 @@ def _auc_replicates(positive: npt.NDArray[np.bool_], margin: F, w: F) -> F:
     order = np.argsort(margin, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(margin[order]) > 0])
     first, ws = positive[order], w[:, order]
-    pos = np.add.reduceat(ws * first, starts, axis=1)
-    neg = np.add.reduceat(ws * ~first, starts, axis=1)
+    pos, neg = ws * first, ws * ~first
+    if len(starts) < len(order):  # ties
+        pos, neg = (np.add.reduceat(x, starts, axis=1) for x in (pos, neg))
     below = np.cumsum(neg, axis=1) - neg / 2
     return _ratio((pos * below).sum(1), pos.sum(1) * neg.sum(1))

@@ -74,7 +74,7 @@ def test_value_and_every_replicate_are_scikit_learns(metric: str, classes: int, 
         resamples = Resamples.draw(list(a.patients), seed=seed, replicates=30)
         estimate = a.estimate(metric, resamples)
         assert estimate.value == pytest.approx(oracle(metric, a, np.ones(len(a.truth))), abs=1e-12)
-        expected = [oracle(metric, a, w) for w in resamples.weights(list(a.patients))]
+        expected = [oracle(metric, a, w) for w in resamples.weights(a.patients)]
         np.testing.assert_allclose(estimate.replicates, expected, atol=1e-12)
 
 
@@ -87,7 +87,7 @@ def test_replicates_without_a_class(metric: str, classes: int) -> None:
     a = certain(truth, answer, classes)
     resamples = Resamples.draw(list(a.patients), replicates=80)
     estimate = a.estimate(metric, resamples)
-    weights = resamples.weights(list(a.patients))
+    weights = resamples.weights(a.patients)
     lacking = weights[:, 0] == 0
     assert 10 < lacking.sum() < 70
     np.testing.assert_allclose(estimate.replicates, [oracle(metric, a, w) for w in weights], atol=1e-12)
@@ -99,7 +99,7 @@ def test_replicates_without_a_class(metric: str, classes: int) -> None:
 def test_patients_are_drawn_whole_and_as_often_as_there_are(seed: int) -> None:
     a = drawn(seed, 3, clustered=True)
     resamples = Resamples.draw(list(a.patients), seed=seed, replicates=50)
-    weights = resamples.weights(list(a.patients))
+    weights = resamples.weights(a.patients)
     for patient in np.unique(a.patients):
         assert (np.ptp(weights[:, a.patients == patient], axis=1) == 0).all()
     np.testing.assert_array_equal(resamples.counts.sum(axis=1), len(np.unique(a.patients)))
@@ -445,7 +445,7 @@ def test_replicates_of_votes_are_of_what_was_answered(metric: str) -> None:
     assert (voted.answer != a.answer).any()
     draws = Resamples.draw(list(a.patients), replicates=20)
     np.testing.assert_allclose(voted.estimate(metric, draws).replicates,
-                               [oracle(metric, plain, w) for w in draws.weights(list(a.patients))], atol=1e-12)
+                               [oracle(metric, plain, w) for w in draws.weights(a.patients)], atol=1e-12)
 
 
 def values(reached: list[float] | F, patients: list[str] | None = None) -> Values:
@@ -457,7 +457,7 @@ def values(reached: list[float] | F, patients: list[str] | None = None) -> Value
 def test_values_are_averaged_with_the_weights_of_their_patients() -> None:
     v = values([0.1, 0.5, 0.9, 0.3], ["a", "a", "b", "c"])
     resamples = Resamples.draw(list(v.patients), replicates=50)
-    estimate, w = v.estimate("dice", resamples), resamples.weights(list(v.patients))
+    estimate, w = v.estimate("dice", resamples), resamples.weights(v.patients)
     assert estimate.value == pytest.approx(0.45)
     np.testing.assert_allclose(estimate.replicates, [np.average(v.values["dice"], weights=x) for x in w])
     assert (v.chance("dice"), v.chance("pointing")) == (0.25, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ def upsampled(maps: F, size: int) -> F:
     return out
 
 
+@functools.cache
 def _bilinear(patches: int, size: int) -> F:
     """(size, patches) weights: each row sums to 1, and beyond the outermost centres the map is flat."""
     at = np.clip((np.arange(size) + 0.5) * patches / size - 0.5, 0, patches - 1)

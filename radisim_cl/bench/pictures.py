@@ -174,13 +174,12 @@ def _reliability(axes: Axes, found: Answers, what: str) -> None:
     sure = confidence(found)
     right, order = found.answer == found.truth, np.argsort(sure, kind="stable")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
-    gap = 0.0
-    for part in np.array_split(order, min(BINS, max(1, len(order) // 10))):
-        share, x = float(right[part].mean()), float(sure[part].mean())
-        low, high = exact(share, len(np.unique(found.patients[part])), 0.025)
-        spread = [[share - min(low, share)], [max(high, share) - share]]
-        axes.errorbar([x], [share], yerr=spread, fmt="o", color="black", markersize=4, capsize=2, linewidth=1)
-        gap += abs(share - x) * len(part) / len(order)
+    parts = np.array_split(order, min(BINS, max(1, len(order) // 10)))
+    shares, means = (np.array([values[part].mean() for part in parts]) for values in (right, sure))
+    bounds = np.array([exact(float(share), len(np.unique(found.patients[part])), 0.025) for share, part in zip(shares, parts, strict=True)])
+    spread = np.maximum(0, [shares - bounds[:, 0], bounds[:, 1] - shares])
+    axes.errorbar(means, shares, yerr=spread, fmt="o", color="black", markersize=4, capsize=2, linewidth=1)
+    gap = float(np.average(np.abs(shares - means), weights=[len(part) for part in parts]))
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"{what} of the answer")

@@ -68,7 +68,8 @@ def load_plan(run: Path) -> Plan:
     path = run / PLAN
     if not path.is_file():
         raise InputError(f"{run} is not a run: it has no {PLAN}")
-    return Plan.model_validate(yaml.safe_load(path.read_text()))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML was built with it
+    return Plan.model_validate(yaml.load(path.read_text(), loader))
 
 
 def state(run: Path) -> RunState:

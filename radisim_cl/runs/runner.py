@@ -17,7 +17,7 @@ import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
 from radisim_cl.bench import evaluate
-from radisim_cl.bench.kept import floors
+from radisim_cl.bench.kept import Memory, floors
 from radisim_cl.bench.measure import changes, evidence
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.data.cache import ImageCache
@@ -250,19 +250,24 @@ class Runner:
             self.copy.model.load_state_dict(weights)
             device = self.engine.device
             embedder = Embedder(self.copy, str(device), autocast(self.plan.curriculum.scale.precision, device.type))
-            rows = evaluate.answers(embedder, self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers)
+            asked_again = split == "report" and stage == self.state.names[-1]  # by the page
+            memory = Memory.of(embedder.digest()) if asked_again else Memory(None)
+            rows = evaluate.answers(embedder, self.plan.benchmark, self.plan.subtasks, self.corpora, split, readers, memory=memory)
+            memory.save()
             frame = pd.concat([rows, self._floors(split, readers)], ignore_index=True)
-            file = f"scores/{split}-{stage or 'start'}-{self.state.attempt if stage else 0}-{look}.parquet"
+            attempt, total = self.state.attempt if stage else 0, self.state.total
+            file = f"scores/{split}-{stage or 'start'}-{attempt}-{look}.parquet"
             frame.to_parquet(self.run / file)
-            samples = self.state.total * self.plan.curriculum.scale.global_batch
-            card = scores.card(self.plan, frame, split, stage, look, samples) if split == "gate" else None
-            if card:
+            digest = sha256(self.run / file)
+            event = ev.Scored(split=split, stage=stage, attempt=attempt, look=look, total=total, file=file, digest=digest, suites=None)
+            if split == "gate":
+                found = scores.measured(self.run, self.plan, event, split)
+                card = scores.card(self.plan, found, stage, look, total * self.plan.curriculum.scale.global_batch)
                 write_atomic((self.run / file).with_suffix(".json"), card.model_dump_json(indent=1))
                 self.report.look(card)
-                self._plot({f"gate/{s.suite}": s.skill.value for s in card.suites if s.skill}, self.state.total)
-            event = ev.Scored(split=split, stage=stage, attempt=self.state.attempt if stage else 0, look=look,
-                              total=self.state.total, file=file,
-                              digest=sha256(self.run / file), suites={s.suite: s.skill for s in card.suites if s.skill} if card else None)
+                suites = {s.suite: s.skill for s in card.suites if s.skill}
+                self._plot({f"gate/{suite}": skill.value for suite, skill in suites.items()}, total)
+                event = event.model_copy(update={"suites": suites})
         self._record(self.engine.broadcast(event))
 
     def _floors(self, split: Literal["gate", "report"], readers: int) -> pd.DataFrame:

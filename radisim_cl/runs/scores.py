@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
@@ -14,26 +15,34 @@ from radisim_cl.records.events import Scored
 from radisim_cl.records.evidence import Split
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import RunState
+from radisim_cl.specs.benchmark import BenchmarkSpec
 from radisim_cl.specs.plan import Plan
 
 S = TypeVar("S", bound=Split)
+KEPT = 32
+"""Measurements that a process keeps: those of a run of some six stages, of both splits, of a few MB each."""
 
 
 def measured(run: Path, plan: Plan, scored: Scored, split: S) -> Measurement[S]:
-    """What the stored answers of one scoring say.
+    """What the stored answers of one scoring say; a process measures the same answers once.
 
     Raises:
         ValueError: by the ledger they are of another split.
     """
     if scored.split != split:
         raise ValueError(f"{scored.file} holds answers to the {scored.split} split, not to {split!r}")
-    return measure(pd.read_parquet(run / scored.file), plan.benchmark, split)
+    found: Measurement[S] = _measured(run / scored.file, scored.digest, plan.benchmark.model_dump_json(), split)
+    return found
 
 
-def card(plan: Plan, frame: pd.DataFrame, split: Literal["gate", "report"], stage: str | None, look: int, samples: int,
-         notice: str = "") -> Scorecard:
+@functools.lru_cache(maxsize=KEPT)
+def _measured(answers: Path, digest: str, benchmark: str, split: S) -> Measurement[S]:
+    """Answers whose bytes have this digest."""
+    return measure(pd.read_parquet(answers), BenchmarkSpec.model_validate_json(benchmark), split)
+
+
+def card(plan: Plan, m: Measurement[Split], stage: str | None, look: int, samples: int, notice: str = "") -> Scorecard:
     """The scorecard of one scoring; `notice` is what is to be said beside the plan's."""
-    m = measure(frame, plan.benchmark, split)
     return scorecard(m, plan.benchmark, plan.subtasks, plan.catalog.name, stage, look, samples, " ".join(filter(None, (plan.notice, notice))))
 
 
@@ -47,8 +56,8 @@ def unseal(run: Path, plan: Plan, state: RunState) -> None:
         raise InputError(f"{run}: the report split stays sealed until every stage is accepted")
     for stage, finished in state.accepted.items():
         scored = [s for s in state.scores if s.split == "report" and s.stage == stage and s.attempt == finished.attempt][-1]
-        made = card(plan, pd.read_parquet(run / scored.file), "report", stage, scored.look, scored.total * plan.curriculum.scale.global_batch,
-                    state.notice)
+        samples = scored.total * plan.curriculum.scale.global_batch
+        made = card(plan, measured(run, plan, scored, "report"), stage, scored.look, samples, state.notice)
         write_atomic(run / "scores" / f"report-{stage}.json", made.model_dump_json(indent=1))
 
 

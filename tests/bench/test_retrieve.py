@@ -242,7 +242,7 @@ def test_replicates_are_weighted_means_over_patients() -> None:
     resamples = Resamples.draw(patients, replicates=50)
     estimate = found.estimate("i2t_average_rank", resamples)
     parts = [1 / captions.count(c) for c in captions]
-    expected = [np.average(ranks, weights=w * parts) for w in resamples.weights(patients)]
+    expected = [np.average(ranks, weights=w * parts) for w in resamples.weights(np.array(patients))]
     np.testing.assert_allclose(estimate.replicates, expected)
     assert estimate.value == pytest.approx(pd.Series(ranks).groupby(captions).mean().mean())
 

@@ -43,7 +43,7 @@ def test_the_interval_is_paired() -> None:
     paired = difference(now, then)
     low, high = paired.bounds(0.025)
     assert high < 0
-    weights = Resamples.draw(PATIENTS.tolist()).weights(PATIENTS.tolist())
+    weights = Resamples.draw(PATIENTS.tolist()).weights(PATIENTS)
     order = np.random.default_rng(0).permutation(120)
     lost = (order >= 0.75 * 120) & (order < 0.85 * 120)
     boot = -2 * (weights * lost).sum(1) / weights.sum(1)

@@ -10,6 +10,7 @@ from conftest import World
 from huggingface_hub import ModelCard
 
 from radisim_cl.bench import evaluate
+from radisim_cl.bench.measure import measure
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.records import events as ev
 from radisim_cl.records.scorecard import Scorecard
@@ -34,7 +35,7 @@ def scored(plan: Plan) -> Scorecard:
     """A scorecard of the report split, of answers that the pixel statistics gave."""
     frame = evaluate.floor_answers(plan.benchmark, plan.subtasks, Corpora(plan.catalog, plan.benchmark.version), "report", 1)
     frame = frame[frame["by"] == "pixel_statistics"].assign(by="model")
-    return scores.card(plan, frame, "report", "anatomy", 1, 64)
+    return scores.card(plan, measure(frame, plan.benchmark, "report"), "anatomy", 1, 64)
 
 
 def parsed(text: str) -> Any:

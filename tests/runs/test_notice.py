@@ -11,6 +11,7 @@ from conftest import World
 from rich.console import Console, RenderableType
 
 from radisim_cl.bench import evaluate
+from radisim_cl.bench.measure import measure
 from radisim_cl.corpus.corpora import Corpora
 from radisim_cl.models.build import build
 from radisim_cl.models.export import export
@@ -50,7 +51,7 @@ def page(content: RenderableType) -> str:
 def card(plan: Plan) -> Scorecard:
     """A scorecard as a run makes it, of answers that the floors gave."""
     frame = evaluate.floor_answers(plan.benchmark, plan.subtasks, Corpora(plan.catalog, plan.benchmark.version), "gate", 1)
-    return scores.card(plan, frame, "gate", "modality", 1, 64)
+    return scores.card(plan, measure(frame, plan.benchmark, "gate"), "modality", 1, 64)
 
 
 def test_the_sentence_is_the_same_everywhere(drawn: Plan, real: Plan) -> None:

@@ -70,10 +70,11 @@ def score(spec: GroundSubtask, seen: Seen) -> dict[str, pd.DataFrame]:
     cut, tune = thresholds(spec, seen), seen.masks[(seen.frame["split"] == "tune").to_numpy()]
     blind = {s: mean_mask(m[m.any(axis=(1, 2))]) for s in range(len(spec.structures)) if (m := tune == s + 1).any()}
     named = softmax(LOGIT_SCALE * seen.cosines.astype(np.float64), axis=1) > 1 / seen.cosines.shape[1]
+    items, patients = (seen.frame[column].to_numpy() for column in ("item", "patient"))
     rows: dict[str, list[dict[str, object]]] = {MODEL: [], MEAN_MASK: []}
     for i in np.flatnonzero(seen.frame["split"] == seen.scored):
         for s in _shown(seen.masks[i]):
-            mask, row = seen.masks[i] == s + 1, {"item": seen.frame["item"].iloc[i], "patient": seen.frame["patient"].iloc[i], "truth": s}
+            mask, row = seen.masks[i] == s + 1, {"item": items[i], "patient": patients[i], "truth": s}
             reached = _reached(*maps(spec, seen.patches[i], s, len(mask)), mask, cut) if cut else (np.nan,) * 4
             candidate = named[i, list(spec.vocabulary).index(spec.structures[s])]
             rows[MODEL].append(row | {"scores": [*reached, *(x if candidate or cut is None else 0.0 for x in reached)]})
