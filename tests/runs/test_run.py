@@ -16,10 +16,13 @@ from conftest import World, make_world
 from safetensors.torch import load_file
 
 from radisim_cl.errors import InputError, RadisimError
+from radisim_cl.models.embedder import Embedder
 from radisim_cl.records import events as ev
 from radisim_cl.records.ledger import read
 from radisim_cl.records.scorecard import Scorecard
 from radisim_cl.records.state import fold
+from radisim_cl.report.examples import examples
+from radisim_cl.report.story import Story
 from radisim_cl.runs import doctor
 from radisim_cl.runs.directory import create, load_plan
 from radisim_cl.runs.lock import locked
@@ -99,6 +102,16 @@ def test_the_report_split_is_scored_at_every_accepted_stage(done: tuple[World, P
         assert score.trained_on == ["drawn"]
     assert (run / "scores" / "report-modality.json").is_file()
     assert all(e.suites is None for e in read(run)[0] if isinstance(e, ev.Scored) and e.split == "report"), "a report score is in the ledger"
+
+
+def test_the_page_does_not_ask_the_last_model_again(done: tuple[World, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it made of the report split's images and prompts is kept."""
+    world, run = done
+    monkeypatch.chdir(world.root)
+    for what in ("images", "images_and_patches", "texts"):
+        monkeypatch.delattr(Embedder, what)
+    shown = examples(Story.of(run))
+    assert shown.found, shown.why
 
 
 def test_starting_a_finished_run_again_is_done_at_once(done: tuple[World, Path]) -> None:
