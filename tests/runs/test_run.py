@@ -108,8 +108,12 @@ def test_the_page_does_not_ask_the_last_model_again(done: tuple[World, Path], mo
     """What it made of the report split's images and prompts is kept."""
     world, run = done
     monkeypatch.chdir(world.root)
+
+    def refused(*_: object) -> None:
+        pytest.fail("the model is asked again")
+
     for what in ("images", "images_and_patches", "texts"):
-        monkeypatch.delattr(Embedder, what)
+        monkeypatch.setattr(Embedder, what, refused)
     shown = examples(Story.of(run))
     assert shown.found, shown.why
 
