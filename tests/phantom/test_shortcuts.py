@@ -108,7 +108,8 @@ def test_statistics_do_not_tell(subtask: str) -> None:
     assert max(regression(items.features(), items.truth(*classes), items.patients)) <= MOST
 
 
-@pytest.mark.parametrize(("source", "patients"), [("pmc_oa", 600), ("eurorad", 150), ("mimic_cxr", 250), ("openi", 250)])
+@pytest.mark.parametrize(("source", "patients"), [
+    pytest.param("pmc_oa", 600, marks=pytest.mark.slow), ("eurorad", 150), ("mimic_cxr", 250), ("openi", 250)])
 def test_length_of_a_caption_does_not_tell(source: str, patients: int) -> None:
     said: dict[str, list[tuple[int, int, bool, int]]] = defaultdict(list)
     for i in range(patients):
