@@ -56,11 +56,11 @@ def kill_and_resume(world: World, out: str, kills: int, seed: int) -> int:
     return hit
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(2, 1), pytest.param(10, 2, marks=pytest.mark.slow)])
-def test_killed_at_random_moments(uninterrupted: tuple[World, dict[str, Any]], kills: int, seed: int) -> None:
+@pytest.mark.slow
+def test_killed_at_random_moments(uninterrupted: tuple[World, dict[str, Any]]) -> None:
     world, expected = uninterrupted
-    assert kill_and_resume(world, f"killed-{kills}", kills, seed) >= kills // 2
-    same(expected, outcome(world.root / f"killed-{kills}"))
+    assert kill_and_resume(world, "killed", kills=10, seed=2) >= 5
+    same(expected, outcome(world.root / "killed"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])

@@ -37,7 +37,7 @@ CHECKPOINT = {"checkpoint_activations": True}
 
 
 @pytest.mark.parametrize(("ranks", "zero", "losses", "pieces", "scale"), [
-    (2, 1, "pairs", 2, {}), (1, 0, "all", 8, CHECKPOINT), (2, 0, "all", 1, {}),
+    (2, 1, "pairs", 2, {}), (1, 0, "all", 8, CHECKPOINT),
     *(pytest.param(ranks, zero, "every", pieces, {}, marks=HARD) for ranks in (1, 2) for zero in range(4) for pieces in (1, 2, 8)),
     *(pytest.param(*case, CHECKPOINT, marks=HARD) for case in (
         (1, 0, "all pairs", 1), (2, 1, "all pairs", 1), (2, 2, "all pairs", 2), (1, 3, "all pairs", 1), (2, 3, "all pairs", 2))),
