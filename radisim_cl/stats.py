@@ -182,7 +182,7 @@ class Resamples:
 
     patients: npt.NDArray[np.str_]
     counts: F
-    _last: dict[bytes, F] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _last: dict[tuple[str, bytes], F] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def draw(cls, patients: Sequence[str], seed: int = 0, replicates: int = REPLICATES) -> Resamples:
@@ -194,7 +194,7 @@ class Resamples:
 
     def weights(self, patients: npt.NDArray[np.str_]) -> F:
         """(R, n) weights of items by their patients; those of the last items are kept, which the next metric asks for again."""
-        key = patients.tobytes()
+        key = patients.dtype.str, patients.tobytes()
         if key not in self._last:
             self._last.clear()
             self._last[key] = self.counts[:, np.searchsorted(self.patients, patients)]

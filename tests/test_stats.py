@@ -448,6 +448,14 @@ def test_replicates_of_votes_are_of_what_was_answered(metric: str) -> None:
                                [oracle(metric, plain, w) for w in draws.weights(a.patients)], atol=1e-12)
 
 
+def test_kept_weights_are_of_the_patients_asked_for() -> None:
+    resamples = Resamples.draw(["a", "b", "ab"], replicates=20)
+    for patients in (["a", "b"], ["a"], ["b", "a"], ["a", "b"]):
+        expected = resamples.counts[:, [resamples.patients.tolist().index(p) for p in patients]]
+        np.testing.assert_array_equal(resamples.weights(np.array(patients)), expected)
+    assert resamples.weights(np.array(["ab"])).shape == (20, 1), "the same bytes as a and b"
+
+
 def values(reached: list[float] | F, patients: list[str] | None = None) -> Values:
     """What was reached, each by a patient of its own."""
     names = [f"p{i:03d}" for i in range(len(reached))] if patients is None else patients

@@ -18,7 +18,7 @@ from radisim_cl.corpus.blobs import Blob
 from radisim_cl.errors import InputError
 from radisim_cl.ingest import _flat
 from radisim_cl.ingest._flat import ENDINGS as ENDINGS
-from radisim_cl.ingest._protocol import TRAIN, About, Picture, Record, Settings
+from radisim_cl.ingest._protocol import TRAIN, About, Picture, Record, Settings, UnusableError
 from radisim_cl.ingest._tables import Files, objects, text, the
 
 MODALITIES = {"CT": "CT", "MRI": "MR", "X-Ray": "DR"}
@@ -80,7 +80,10 @@ def _home(folder: Path) -> Path:
 def _mask(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
     """(h, w) numbers of structures; None where no more than half of what is drawn has one."""
     values = _flat.label_map(file, shape, colours=True)
-    named = _first(next(home / _LEGEND for home in file.parents if (home / _LEGEND).is_file()))[values]
+    table = next((home / _LEGEND for home in file.parents if (home / _LEGEND).is_file()), None)
+    if table is None:  # a table can name any file for a mask
+        raise UnusableError("a mask whose numbers are named nowhere")
+    named = _first(table)[values]
     return named if 2 * np.count_nonzero(named) > np.count_nonzero(values) else None
 
 

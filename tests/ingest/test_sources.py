@@ -17,8 +17,8 @@ from test_ingest import made
 from test_pictures import nothing_private
 
 from radisim_cl.errors import InputError
-from radisim_cl.ingest import _captions
-from radisim_cl.ingest._protocol import Settings
+from radisim_cl.ingest import _captions, slake
+from radisim_cl.ingest._protocol import Record, Settings, UnusableError
 
 Facts = dict[str, list[str]]
 
@@ -188,6 +188,12 @@ def test_an_empty_legend_goes_without_masks(tmp_path: Path) -> None:
     frame, card = made("slake", folder, tmp_path / "out")
     assert not frame["mask"].any()
     assert "structures" not in catalog(card)
+
+
+def test_a_mask_whose_numbers_are_named_nowhere_is_none(tmp_path: Path) -> None:
+    record = Record("x", "x", (jpeg(tmp_path / "source.jpg", 0),), masks=(png(tmp_path / "mask.png", 0, (24, 32)),))
+    with pytest.raises(UnusableError, match="named nowhere"):
+        list(slake.pictures(record, Settings()))
 
 
 @pytest.mark.parametrize(("caption", "expected"), [
